@@ -1,0 +1,6 @@
+"""``python -m gatewright``."""
+
+from gatewright.cli.main import main
+
+if __name__ == "__main__":
+    main()

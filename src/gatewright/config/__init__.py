@@ -1,0 +1,1 @@
+"""What the user writes: models, loader and checks."""

@@ -1,0 +1,1 @@
+"""The control plane of one machine: one process, off the request path."""

@@ -1,0 +1,120 @@
+"""Header fields: what a peer sent (:class:`Fields`) and what we make of it (:class:`Headers`).
+
+A peer on a kept-alive connection repeats itself, so the parser hands out the same immutable ``Fields`` again when
+the bytes are the same, and everything derived from it (the index, the block to forward) is computed once. Changes
+made for one request lie over it: names dropped and pairs added. An unchanged header section is forwarded as one
+piece, whatever its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+Pair = tuple[bytes, bytes]
+
+NONE: frozenset[bytes] = frozenset()
+
+#: Octets that may stand in a field value: HTAB, SP, VCHAR and obs-text (RFC 9110 section 5.5).
+VALUE_OCTETS = bytes([9, *range(32, 127), *range(128, 256)])
+#: Octets of a token (RFC 9110 section 5.6.2).
+TOKEN_OCTETS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+_MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
+
+
+class Fields:
+    """The header section of one message as it came: immutable, names in lower case, order kept."""
+
+    __slots__ = ("_blocks", "index", "pairs")
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self.pairs: tuple[Pair, ...] = tuple(pairs)
+        #: First value of each name.
+        self.index: dict[bytes, bytes] = {}
+        for name, value in self.pairs:
+            self.index.setdefault(name, value)
+        self._blocks: dict[frozenset[bytes], bytes] = {}
+
+    def block(self, dropped: frozenset[bytes]) -> bytes:
+        """The lines ``name: value CRLF`` of all fields but those named in ``dropped``, as one piece."""
+        block = self._blocks.get(dropped)
+        if block is None:
+            block = self._write(dropped)
+        return block
+
+    def _write(self, dropped: frozenset[bytes]) -> bytes:
+        out = [b"%b: %b\r\n" % pair for pair in self.pairs if pair[0] not in dropped]
+        block = b"".join(out)
+        if len(self._blocks) >= _MOST_BLOCKS:
+            self._blocks.clear()
+        self._blocks[dropped] = block
+        return block
+
+
+NO_FIELDS = Fields(())
+
+
+class Headers:
+    """A header section being edited: the fields a peer sent, less ``dropped``, plus ``added``.
+
+    Names are bytes in lower case. Values are checked when they are set, so that no policy can split a message.
+    """
+
+    __slots__ = ("added", "dropped", "fields")
+
+    def __init__(self, fields: Fields = NO_FIELDS) -> None:
+        self.fields = fields
+        self.dropped: frozenset[bytes] = NONE
+        self.added: list[Pair] = []
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of ``name``, or None."""
+        if name not in self.dropped:
+            value = self.fields.index.get(name)
+            if value is not None:
+                return value
+        if self.added:
+            for other, value in self.added:
+                if other == name:
+                    return value
+        return None
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of ``name``, in order."""
+        return [value for other, value in self if other == name]
+
+    def __contains__(self, name: bytes) -> bool:
+        return self.get(name) is not None
+
+    def __iter__(self) -> Iterator[Pair]:
+        dropped = self.dropped
+        for pair in self.fields.pairs:
+            if pair[0] not in dropped:
+                yield pair
+        yield from self.added
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Make ``value`` the only value of ``name``. Raises ValueError for octets that a value may not hold."""
+        self.drop(name)
+        self.add(name, value)
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Add a field, whatever stands there already. Raises ValueError for a bad name or value."""
+        if value.translate(None, VALUE_OCTETS) or not name or name.translate(None, TOKEN_OCTETS):
+            raise ValueError(f"not a header field: {name!r}: {value!r}")
+        self.added.append((name, value))
+
+    def drop(self, name: bytes) -> None:
+        """Remove every field of that name."""
+        if name in self.fields.index and name not in self.dropped:
+            self.dropped |= {name}
+        if self.added:
+            self.added = [pair for pair in self.added if pair[0] != name]
+
+    def write(self, out: list[bytes], without: frozenset[bytes]) -> None:
+        """Append the lines of all fields but those in ``without`` to ``out``. Hot."""
+        dropped = self.dropped
+        out.append(self.fields.block(without | dropped if dropped else without))
+        for name, value in self.added:
+            if name not in without:
+                out += (name, b": ", value, b"\r\n")

@@ -1,0 +1,36 @@
+"""An answer made by the gateway itself."""
+
+from __future__ import annotations
+
+from gatewright.http.headers import Pair
+
+
+class Reply:
+    """Answer now, with this. Immutable by convention: policies make theirs once and return it many times.
+
+    Args:
+        status: 200 to 599.
+        reason: Stable code, ``<policy>.<code>``; stands in the body, the access log and the metrics.
+        headers: Fields to add to the answer; names in lower case.
+        body: Bytes to send as they are. None makes an RFC 9457 problem document (or ``grpc-status``).
+        content_type: Of ``body``.
+        detail: One sentence for the problem document; must hold nothing secret.
+    """
+
+    __slots__ = ("body", "content_type", "detail", "headers", "reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: tuple[Pair, ...] = (),
+        body: bytes | None = None,
+        content_type: bytes = b"text/plain; charset=utf-8",
+        detail: str = "",
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.content_type = content_type
+        self.detail = detail

@@ -1,0 +1,1 @@
+"""Finding and registering policies that users wrote."""

@@ -1,0 +1,35 @@
+"""The public interface for policies and plugins. What is not named here may change without notice."""
+
+from gatewright.http.head import RequestHead, ResponseHead
+from gatewright.http.headers import Fields, Headers
+from gatewright.http.reply import Reply
+from gatewright.sdk.env import Counter, Env, Expression, Limiter
+from gatewright.sdk.exchange import Consumer, ExchangeView
+from gatewright.sdk.policy import (
+    STAGES,
+    BodyPolicy,
+    InvalidPolicy,
+    Outcome,
+    Policy,
+    PolicyConfig,
+)
+
+__all__ = [
+    "STAGES",
+    "BodyPolicy",
+    "Consumer",
+    "Counter",
+    "Env",
+    "ExchangeView",
+    "Expression",
+    "Fields",
+    "Headers",
+    "InvalidPolicy",
+    "Limiter",
+    "Outcome",
+    "Policy",
+    "PolicyConfig",
+    "Reply",
+    "RequestHead",
+    "ResponseHead",
+]

@@ -1,0 +1,57 @@
+"""What a policy may use of its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from gatewright.clock import Clock
+from gatewright.sdk.exchange import Consumer
+
+
+class Counter(Protocol):
+    """A number that only grows, shown at ``/metrics``."""
+
+    def inc(self, *labels: str, by: float = 1.0) -> None:
+        """Add ``by`` to the series with these label values."""
+
+
+class Limiter(Protocol):
+    """One configured limit over many keys, exact across the workers of this machine."""
+
+    def take(self, key: bytes, cost: float = 1.0) -> float:
+        """Take ``cost`` for ``key``. Returns 0.0 when it was granted, else the seconds until it could be."""
+
+    def give_back(self, key: bytes, cost: float = 1.0) -> None:
+        """Return what was taken (concurrency limits, corrections)."""
+
+    def remaining(self, key: bytes) -> float:
+        """What could be taken right now."""
+
+    def reset_after(self, key: bytes) -> float:
+        """Seconds until the full allowance is there again."""
+
+
+class Env(Protocol):
+    """The surroundings of a policy: clock, shared state, metrics, credentials. Nothing of the worker itself."""
+
+    clock: Clock
+
+    def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
+        """All credentials of a kind (``api_key``): SHA-256 digest → consumer."""
+
+    def limiter(self, algorithm: str, name: str, limit: float, window: float, burst: float) -> Limiter:
+        """A limiter named ``name``: the same name gives the same counters, in every worker and after a reload."""
+
+    def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
+        """A metric of the policy's own; the name is prefixed with ``gatewright_``. Series are capped."""
+
+    def expression(self, source: str) -> Expression:
+        """Compile a CEL expression over the exchange. Raises ValueError with the place of the mistake."""
+
+
+class Expression(Protocol):
+    """A compiled CEL expression."""
+
+    def __call__(self, ex: object) -> object:
+        """Evaluate over an exchange. Raises ValueError when it cannot be evaluated."""

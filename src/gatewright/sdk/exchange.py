@@ -1,0 +1,53 @@
+"""What a policy sees of an exchange."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from gatewright.http.head import RequestHead, ResponseHead
+from gatewright.http.reply import Reply
+
+
+class Consumer:
+    """Who is calling: an application or a person that the configuration knows."""
+
+    __slots__ = ("groups", "metadata", "name")
+
+    def __init__(
+        self,
+        name: str,
+        groups: frozenset[str] = frozenset(),
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.groups = groups
+        self.metadata = metadata or {}
+
+
+class ExchangeView(Protocol):
+    """One request and its response, as policies may use them.
+
+    Policies may edit ``request.headers``, ``request.path`` and ``request.query`` before the request goes upstream,
+    and ``response`` before it goes back.
+    """
+
+    request: RequestHead
+    #: None until the response's head is here.
+    response: ResponseHead | None
+    #: Path parameters of the route, still percent-encoded.
+    params: dict[bytes, bytes]
+    #: The client's address after trusted proxies have been skipped, as text.
+    client_addr: str
+    consumer: Consumer | None
+    #: Correlation id: taken over or made by the ``request_id`` policy, else made on first use.
+    request_id: bytes
+    #: Room for policies to leave things for their later hooks and for each other; keys start with the policy's name.
+    vars: dict[str, Any]
+    #: The gateway's own answer, when there is one.
+    reply: Reply | None
+    #: Seconds on the monotonic clock when the request's head was complete.
+    started: float
+
+    @property
+    def route_name(self) -> str:
+        """Name of the matched route."""

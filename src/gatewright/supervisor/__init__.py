@@ -1,0 +1,1 @@
+"""The parent process. Standard library only."""

@@ -1,0 +1,1 @@
+"""Sans-IO codecs: bytes in, bytes and events out."""
