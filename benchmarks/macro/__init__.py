@@ -1,0 +1,1 @@
+"""The macro benchmark: the gateway and its peers as whole processes, under real load, in one run."""

@@ -1,0 +1,89 @@
+"""Interleaved rounds: A B C, A B C, … so that whatever disturbs the machine disturbs everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from benchmarks.macro import wrk
+from benchmarks.macro.bench import Bench, Proxy
+from benchmarks.macro.gateway import Setup
+from benchmarks.macro.procs import BenchError
+from benchmarks.results import Row
+
+Measure = Callable[[Proxy], dict[str, float]]
+
+#: More wrong answers than this share of all, and a figure means nothing.
+TOLERATED = 0.001
+
+
+@contextmanager
+def proxies(bench: Bench, setups: dict[str, Setup], peers: Sequence[str] | None = None) -> Iterator[list[Proxy]]:
+    """The peers (all chosen ones, or those named) and one gateway per setup, running side by side.
+
+    A peer that does not start is left out with a message; the gateway has to start.
+    """
+    with ExitStack() as stack:
+        running: list[Proxy] = []
+        for peer in bench.peers if peers is None else bench.named(*peers):
+            try:
+                running.append(stack.enter_context(bench.peer(peer)))
+            except BenchError as error:
+                bench.say(f"{peer.name} left out: {error}")
+        for name, setup in setups.items():
+            running.append(stack.enter_context(bench.gateway(setup, name=name)))
+        yield running
+
+
+def rounds(bench: Bench, case: str, subjects: Sequence[Proxy], measure: Measure) -> list[Row]:
+    """Measure every subject once a round; one row per subject."""
+    rows = [Row(case, proxy.name) for proxy in subjects]
+    for number in range(bench.settings.rounds):
+        for proxy, row in zip(subjects, rows, strict=True):
+            bench.say(f"{case}: round {number + 1} of {bench.settings.rounds}, {proxy.name}")
+            row.rounds.append(measure(proxy))
+    return rows
+
+
+def warm(bench: Bench, subjects: Sequence[Proxy], load: wrk.Load, check: str = "") -> None:
+    """Compare the bytes of an answer with the origin's, then a second of load that is not counted."""
+    for proxy in subjects:
+        bench.say(f"checking and warming up {proxy.name}")
+        proxy.check(bench.workdir, check or load.path)
+        wrk.run(replace(load, connections=min(load.connections, 256)), proxy.port, 1, bench.load_core, bench.workdir)
+
+
+def closed_loop(bench: Bench, load: wrk.Load, seconds: float | None = None) -> Measure:
+    """Full load with wrk: CPU per request, requests a second, how busy the core was, memory right after."""
+
+    def measure(proxy: Proxy) -> dict[str, float]:
+        before = proxy.cpu()
+        result = wrk.run(load, proxy.port, seconds or bench.settings.seconds, bench.load_core, bench.workdir)
+        used = proxy.cpu() - before
+        wrong = result.failed + result.refused
+        if not result.requests or wrong > result.requests * TOLERATED:
+            raise BenchError(f"{proxy.name}: {wrong} of {result.requests} requests failed\n{proxy.process.tail()}")
+        return {
+            "cpu_us": used / result.requests * 1e6,
+            "rps": result.requests / result.seconds,
+            "rps_core": result.requests / used if used else 0.0,
+            "busy": used / result.seconds,
+            "mb_s": result.transferred / result.seconds / 1e6,
+            "cpu_us_mb": used / result.transferred * 1e12 if result.transferred else 0.0,
+            "pss_mb": proxy.pss() / 1e6,
+            "failed": float(wrong),
+        }
+
+    return measure
+
+
+def open_loop(bench: Bench, port: int, connections: int = 64) -> dict[str, float]:
+    """Latency at the fixed rate of the run, seen from outside."""
+    settings = bench.settings
+    options = {"port": port, "rate": settings.rate, "seconds": settings.seconds, "connections": connections}
+    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    data = bench.python("openloop", *arguments)
+    if data["failed"]:
+        raise BenchError(f"{data['failed']} of {data['sent']} requests at a fixed rate failed: {data['failures'][:3]}")
+    return {key: float(data[key]) for key in ("p50_us", "p99_us", "p999_us")}

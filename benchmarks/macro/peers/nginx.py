@@ -1,0 +1,68 @@
+"""nginx."""
+
+from __future__ import annotations
+
+from benchmarks.macro.peers.base import Peer, Task
+
+_CONFIG = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {files};
+error_log {root}/nginx-error.log error;
+pid {root}/nginx.pid;
+events {{ worker_connections {files}; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 600s;
+    client_max_body_size 0;
+    client_body_temp_path {root}/nginx-body;
+    proxy_temp_path {root}/nginx-proxy;
+    fastcgi_temp_path {root}/nginx-fastcgi;
+    uwsgi_temp_path {root}/nginx-uwsgi;
+    scgi_temp_path {root}/nginx-scgi;
+    upstream origin {{
+        server 127.0.0.1:{origin};
+        keepalive {connections};
+        keepalive_requests 1000000000;
+        keepalive_timeout 600s;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=16384;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            # Stream: nothing goes through temporary files on the disk.
+            proxy_max_temp_file_size 0;
+            proxy_request_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+class Nginx(Peer):
+    """One worker process under its master."""
+
+    name = "nginx"
+    debian = "nginx-light"
+
+    def version_command(self) -> list[str]:
+        return ["-v"]
+
+    def command(self, task: Task) -> list[str]:
+        config = task.workdir / "nginx.conf"
+        config.write_text(
+            _CONFIG.format(
+                root=task.workdir,
+                port=task.port,
+                origin=task.origin,
+                files=task.open_files,
+                connections=task.connections,
+            )
+        )
+        return [str(self.program()), "-p", str(task.workdir), "-c", str(config)]

@@ -1,0 +1,172 @@
+"""Processes under test: start them pinned, read their CPU time and memory, stop them for certain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class BenchError(Exception):
+    """The benchmark cannot go on; the message tells the user why."""
+
+
+def fields(pid: int) -> list[str]:
+    """Fields of ``/proc/PID/stat`` from the third on (state, ppid, …); empty when the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()  # the name may hold spaces and parentheses
+
+
+def tree(root: int) -> list[int]:
+    """``root`` and all its living descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (stat := fields(int(entry.name))):
+            children.setdefault(int(stat[1]), []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, ())
+    return found
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time of the process tree, including children that have ended and were waited for."""
+    total = 0
+    for pid in tree(root):
+        stat = fields(pid)
+        if stat:
+            total += sum(int(value) for value in stat[11:15])  # utime stime cutime cstime
+    return total / TICKS
+
+
+def pss_bytes(root: int) -> int:
+    """Proportional set size of the process tree: shared pages count once, divided among those who share them."""
+    total = 0
+    for pid in tree(root):
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for line in rollup.splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+class Process:
+    """A started program and its descendants."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.popen = popen
+        self.log = log
+        self._seen: set[int] = {popen.pid}
+
+    @property
+    def pid(self) -> int:
+        """The root of the tree."""
+        return self.popen.pid
+
+    def pids(self) -> list[int]:
+        """The living tree; remembered, so that nothing that was seen once outlives :meth:`stop`."""
+        found = tree(self.pid)
+        self._seen.update(found)
+        return found
+
+    def alive(self) -> bool:
+        """Whether the root still runs."""
+        return self.popen.poll() is None
+
+    def tail(self, lines: int = 12) -> str:
+        """The end of what it printed."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self, patience: float = 5.0) -> None:
+        """TERM, wait, then KILL whatever of the tree is left. Safe to call twice."""
+        if self.alive():
+            self.pids()
+            self.popen.terminate()
+            try:
+                self.popen.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.pids()
+                self.popen.kill()
+                self.popen.wait()
+        for pid in self._seen - {self.pid}:
+            _kill_orphan(pid, self.popen.pid)
+
+
+def _kill_orphan(pid: int, session: int) -> None:
+    stat = fields(pid)
+    # The number may belong to somebody else by now: ours are in the session that the root opened.
+    if stat and int(stat[3]) == session and stat[0] != "Z":
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+class Launcher:
+    """Starts programs and stops all of them at the end. Use as a context manager."""
+
+    def __init__(self, workdir: Path) -> None:
+        self.workdir = workdir
+        self._running: list[Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for process in reversed(self._running):
+            process.stop()
+        self._running.clear()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        cores: Iterable[int],
+        environ: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start ``command`` bound to ``cores``, in a session of its own; it dies when the benchmark dies."""
+        log = self.workdir / f"{name}.log"
+        pinned = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", ",".join(map(str, cores)), *command]
+        with log.open("ab") as output:
+            popen = subprocess.Popen(
+                pinned,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.workdir,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
+            )
+        process = Process(name, popen, log)
+        self._running.append(process)
+        return process
+
+    def stop(self, process: Process) -> None:
+        """Stop one of them now."""
+        process.stop()
+        self._running.remove(process)
+
+
+def wait_until(what: str, ready: Callable[[], bool], process: Process | None = None, seconds: float = 15.0) -> None:
+    """Call ``ready`` until it answers true; raises :class:`BenchError` with the program's output when it does not."""
+    end = time.monotonic() + seconds
+    while not ready():
+        if process is not None and not process.alive():
+            raise BenchError(f"{what}: {process.name} ended with {process.popen.returncode}\n{process.tail()}")
+        if time.monotonic() > end:
+            raise BenchError(f"{what}: not within {seconds:.0f} s\n{process.tail() if process else ''}")
+        time.sleep(0.02)
