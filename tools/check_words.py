@@ -33,10 +33,11 @@ WORDS = {
     r"filters?": "policy",
 }
 BANNED = {re.compile(rf"(?<![\w/-]){word}(?![\w/-])", re.IGNORECASE): better for word, better in WORDS.items()}
-USER_TEXT = ("README.md", "docs/", "examples/", "src/gatewright/config/")
+#: The schema holds the descriptions of all fields of the configuration.
+USER_TEXT = ("README.md", "docs/", "examples/", "schema/")
 #: Comparisons with other products use the words of those products.
 OTHERS_WORDS = ("docs/start/coming-from.md",)
-SKIPPED = ("constraints.txt", "LICENSE", "schema/", "benchmarks/results/", "tests/corpus/")
+SKIPPED = ("constraints.txt", "LICENSE", "benchmarks/results/", "tests/corpus/")
 BINARY = (".png", ".ico", ".woff2", ".pem", ".bin", ".pyc")
 
 
@@ -51,8 +52,8 @@ def tracked() -> Iterator[str]:
 
 def prose(name: str, line: str) -> str:
     """The part of a line that is meant for people: no code in backticks, no links' addresses."""
-    if name.endswith(".py") and '"' not in line:
-        return ""
+    if name.endswith(".json"):
+        line = line.partition('"description":')[2]
     return re.sub(r"`[^`]*`|\]\([^)]*\)|https?://\S+", " ", line)
 
 

@@ -1,0 +1,1 @@
+"""``gatewright demo``: two sample upstreams and a gateway in front of them."""
