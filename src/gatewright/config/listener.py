@@ -1,0 +1,83 @@
+"""Listeners: where requests come in, and how much of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gatewright.config.base import Bind, Count, Model, Name
+from gatewright.sdk.types import Cidr, Duration, Size
+
+
+class Limits(Model):
+    """What a listener lets in. All are on by default."""
+
+    connections: Count = 20_000
+    """Open connections; more are closed at once."""
+    header_bytes: Size = 64 * 1024
+    """Bytes of a whole header section; more is answered with 431."""
+    headers: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """Header fields of a request; more is answered with 431."""
+    target_bytes: Size = 8 * 1024
+    """Bytes of a request target; more is answered with 414."""
+    body: Size = 64 * 1024 * 1024
+    """Bytes of a request body; more is answered with 413. Routes may say otherwise."""
+    header_timeout: Duration = 10.0
+    """How long a client may take to send a header section."""
+    body_timeout: Duration = 30.0
+    """How long a client may send nothing of a body."""
+    idle_timeout: Duration = 75.0
+    """How long a connection is kept open between requests."""
+    requests: Count = 10_000
+    """Requests on one connection, after which it is closed."""
+    streams: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """Concurrent streams of an HTTP/2 connection."""
+
+
+class Certificate(Model):
+    """A certificate chain and its key, as PEM files."""
+
+    cert: str
+    """File with the certificate and its chain; relative to this file."""
+    key: str
+    """File with the private key; relative to this file."""
+
+
+class ClientAuth(Model):
+    """Client certificates."""
+
+    mode: Literal["none", "optional", "required"] = "none"
+    """Whether a client certificate is asked for."""
+    ca: str | None = None
+    """File with the certificates that client certificates are checked against."""
+
+
+class ListenerTls(Model):
+    """TLS termination."""
+
+    certificates: Annotated[tuple[Certificate, ...], Field(min_length=1)]
+    """Picked by the name the client asks for (SNI); the first is the default."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
+    client_auth: ClientAuth = ClientAuth()
+    """Client certificates (mTLS)."""
+
+
+class Listener(Model):
+    """An address to listen on."""
+
+    name: Name
+    """Name of the listener, in routes, metrics and logs."""
+    bind: Bind
+    """Address to listen on."""
+    protocols: Annotated[tuple[Literal["http1", "h2c"], ...], Field(min_length=1)] | None = None
+    """Protocols spoken, detected per connection."""
+    trusted_proxies: tuple[Cidr, ...] = ()
+    """Addresses whose X-Forwarded-* and Forwarded header fields are believed."""
+    proxy_protocol: bool = False
+    """Expect a PROXY protocol header (version 1 or 2) from trusted_proxies at the start of each connection."""
+    limits: Limits = Limits()
+    """What is let in."""
+    tls: ListenerTls | None = None
+    """TLS termination."""
