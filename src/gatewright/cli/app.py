@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ Config = Annotated[
     typer.Option("-c", "--config", metavar="FILE", help="Configuration: file or folder, may be repeated. Default: "
                  "$GATEWRIGHT_CONFIG, else ./gateway.yaml."),
 ]  # fmt: skip
+LogFormat = Literal["text", "json"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Admin = Annotated[
     str | None,
@@ -55,15 +56,24 @@ def start(arguments: list[str]) -> int:
 
 
 @app.command(epilog="Example: gatewright run -c gateway.yaml")
-def run(config: Config = None) -> None:
+def run(
+    config: Config = None,
+    pid_file: Annotated[Path | None, typer.Option("--pid-file", metavar="FILE", help="Write the process id.")] = None,
+    no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not reload when a file changes.")] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Of the error log. Default: text in a terminal, else JSON."),
+    ] = None,
+) -> None:
     """Run the gateway until it is told to stop.
 
     Signals: HUP reads the configuration again, TERM and INT stop gracefully, QUIT at once, USR1 opens log files anew,
     USR2 starts a new version beside this one.
     """
+    from gatewright.cli.run import RunOptions  # noqa: PLC0415
     from gatewright.cli.run import run as command  # noqa: PLC0415
 
-    raise typer.Exit(command(config or []))
+    raise typer.Exit(command(RunOptions(config or [], pid_file, not no_watch, log_format)))
 
 
 @app.command(epilog="Example: gatewright check -c gateway.yaml --json")
@@ -138,7 +148,9 @@ def new_policy(
 
 @app.command(epilog="Example: gatewright demo --check")
 def demo(
-    check: Annotated[bool, typer.Option("--check", help="Send the suggested requests, print the answers, end.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Send the suggested requests, print the answers, end.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run two sample upstreams and a gateway in front of them, and say what to try."""

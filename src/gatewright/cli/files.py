@@ -11,7 +11,7 @@ VARIABLE = "GATEWRIGHT_CONFIG"
 
 
 def config_files(given: Sequence[Path], environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """The files named by ``-c``; else those of ``$GATEWRIGHT_CONFIG`` (separated by colons); else ``./gateway.yaml``."""
+    """The files named by ``-c``; else those of ``$GATEWRIGHT_CONFIG``, separated by colons; else ``./gateway.yaml``."""
     if given:
         return list(given)
     if environ.get(VARIABLE):

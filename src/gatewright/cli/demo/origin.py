@@ -47,7 +47,7 @@ class Origin:
         try:
             while await self._exchange(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # the peer has gone, or speaks something else: nothing to answer
         finally:
             self._open.discard(writer)
