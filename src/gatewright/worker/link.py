@@ -1,21 +1,14 @@
-"""A worker's ends of the channels: to the supervisor that started it, and to whichever controller there is."""
+"""A worker's end of the channel to whichever controller there is."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Callable
 
 from gatewright.errorlog import ErrorLog
-from gatewright.ipc.channel import ChannelError, LoopChannel, SocketChannel
-from gatewright.ipc.messages import (
-    ControllerToWorker,
-    Log,
-    Message,
-    Ready,
-    SupervisorToWorker,
-)
+from gatewright.ipc.channel import LoopChannel
+from gatewright.ipc.messages import ControllerToWorker, Log, Message, Ready
 
 #: A worker's messages are small; when so much waits, the controller does not read, and the rest is dropped.
 _MAX_UNSENT = 4 * 1024 * 1024
@@ -76,61 +69,3 @@ class ControllerLink:
     def _lost(self, channel: LoopChannel[ControllerToWorker]) -> None:
         if self._channel is channel:
             self._channel = None
-
-
-class SupervisorLink:
-    """The channel to the supervisor, with descriptors. Its end means that the supervisor has died.
-
-    Args:
-        sock: This worker's end.
-        log: The worker's error log.
-        on_message: Called with each message and its descriptors, which it then owns.
-        on_lost: Called once at the end.
-    """
-
-    __slots__ = ("_channel", "_log", "_loop", "_on_lost", "_on_message")
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        log: ErrorLog,
-        on_message: Callable[[SupervisorToWorker, list[int]], None],
-        on_lost: Callable[[], None],
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._log = log
-        self._on_message = on_message
-        self._on_lost = on_lost
-        self._channel: SocketChannel[SupervisorToWorker] = SocketChannel(
-            sock, SupervisorToWorker, self._on_backlog, _MAX_UNSENT
-        )
-        self._loop.add_reader(self._channel.fileno(), self._read)
-
-    def send(self, message: Message) -> None:
-        """Send a message; dropped when the supervisor does not read."""
-        self._channel.send(message)
-
-    def close(self) -> None:
-        """End the channel."""
-        if self._channel.fileno() >= 0:
-            self._loop.remove_reader(self._channel.fileno())
-            self._loop.remove_writer(self._channel.fileno())
-            self._channel.close()
-
-    def _on_backlog(self, waiting: bool) -> None:
-        if waiting:
-            self._loop.add_writer(self._channel.fileno(), self._channel.flush)
-        else:
-            self._loop.remove_writer(self._channel.fileno())
-
-    def _read(self) -> None:
-        try:
-            messages, is_open = self._channel.receive()
-        except ChannelError as error:
-            self._log.error("worker.channel", f"the channel to the supervisor broke: {error}")
-            messages, is_open = [], False
-        for message, descriptors in messages:
-            self._on_message(message, descriptors)
-        if not is_open:
-            self.close()
-            self._on_lost()
