@@ -26,6 +26,7 @@ ALL = {
         Metric("rps", "requests/s", "{:,.0f}"),
         Metric("rps_core", "requests/s per core", "{:,.0f}"),
         Metric("busy", "core busy", "{:.0%}"),
+        Metric("stolen", "stolen by host", "{:.0%}"),
         Metric("p50_us", "P50 µs", "{:,.0f}"),
         Metric("p99_us", "P99 µs", "{:,.0f}"),
         Metric("p999_us", "P99.9 µs", "{:,.0f}"),

@@ -57,8 +57,8 @@ def _cells(shown: Sequence[Metric], row: Row, rows: Sequence[Row]) -> Iterable[s
         if metric.compared:
             yield "-" if value is None else f"{row.spread(metric.key):.0%}"
             for reference in _references(rows):
-                base = reference.median(metric.key)
-                yield "-" if value is None or not base else f"{value / base:.2f}"
+                ratio = row.ratio(metric.key, reference)
+                yield "-" if ratio is None else f"{ratio:.2f}"
 
 
 def _references(rows: Sequence[Row]) -> list[Row]:

@@ -28,6 +28,15 @@ class Row:
         values = [values[metric] for values in self.rounds if metric in values]
         return median(values) if values else None
 
+    def ratio(self, metric: str, base: Row) -> float | None:
+        """Median of the ratios round by round: rounds stand side by side in time, so slow drift cancels out."""
+        pairs = [
+            (own[metric], other[metric])
+            for own, other in zip(self.rounds, base.rounds, strict=False)
+            if metric in own and other.get(metric)
+        ]
+        return median(own / other for own, other in pairs) if pairs else None
+
     def spread(self, metric: str) -> float:
         """Half the distance between the smallest and the largest round, as a share of the median."""
         values = [values[metric] for values in self.rounds if metric in values]
@@ -72,11 +81,9 @@ class Outcome:
         return next((row for row in self.rows if row.case == case and row.subject == subject), None)
 
     def ratio(self, metric: str, over: tuple[str, str], under: tuple[str, str]) -> float | None:
-        """Median of ``over`` (case, subject) divided by the median of ``under``; None when one is missing."""
+        """How ``over`` (case, subject) compares with ``under``, round by round; None when one is missing."""
         a, b = self.row(*over), self.row(*under)
-        top = a.median(metric) if a else None
-        bottom = b.median(metric) if b else None
-        return top / bottom if top is not None and bottom else None
+        return a.ratio(metric, b) if a and b else None
 
 
 @dataclass

@@ -50,6 +50,11 @@ class Proxy:
         self._configuration = configuration
 
     @property
+    def is_peer(self) -> bool:
+        """Whether it is something else than the gateway."""
+        return self._configuration is None
+
+    @property
     def configuration(self) -> Configuration:
         """The gateway's configuration. Peers have none that could be changed."""
         assert self._configuration is not None

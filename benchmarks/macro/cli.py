@@ -128,22 +128,25 @@ class Progress:
 
 def _one(scenario: Scenario, bench: Bench) -> Outcome:
     started = time.monotonic()
+    outcome = Outcome(scenario.name, scenario.title)
     try:
-        outcome = scenario.run(bench)
+        scenario.run(bench, outcome)
     except BenchError as error:
-        outcome = Outcome(scenario.name, scenario.title, error=str(error))
+        outcome.error = str(error)
     outcome.seconds = round(time.monotonic() - started, 1)
     return outcome
 
 
 def _print(outcome: Outcome, console: Console) -> None:
-    console.print(f"\n{outcome.name}: {outcome.title} ({outcome.seconds:.0f} s)", style="bold", highlight=False)
+    console.print(
+        f"\n{outcome.name}: {outcome.title} ({outcome.seconds:.0f} s)", style="bold", highlight=False, soft_wrap=True
+    )
     if outcome.error:
-        console.print(f"ended early: {outcome.error}", style="red", highlight=False, markup=False)
+        console.print(f"ended early: {outcome.error}", style="red", highlight=False, markup=False, soft_wrap=True)
     for one in tables(outcome):
         table.show(one, console)
     for note in outcome.notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:
@@ -157,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     if options.list:
         for scenario in SCENARIOS.values():
-            console.print(f"{scenario.name:<18} {scenario.title}", highlight=False)
+            console.print(f"{scenario.name:<18} {scenario.title}", highlight=False, soft_wrap=True)
         return 0
     scenarios, names = _chosen(parser, options)
     settings = _settings(options)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from benchmarks.macro import wrk
 from benchmarks.macro.bench import Bench, Proxy
 from benchmarks.macro.gateway import Setup
-from benchmarks.macro.procs import BenchError
+from benchmarks.macro.procs import BenchError, stolen_seconds
 from benchmarks.results import Row
 
 Measure = Callable[[Proxy], dict[str, float]]
@@ -37,13 +37,25 @@ def proxies(bench: Bench, setups: dict[str, Setup], peers: Sequence[str] | None 
 
 
 def rounds(bench: Bench, case: str, subjects: Sequence[Proxy], measure: Measure) -> list[Row]:
-    """Measure every subject once a round; one row per subject."""
+    """Measure every subject once a round; one row per subject.
+
+    A peer that fails is left out of the case with a message: it is not what is tested. The gateway's failure is raised.
+    """
     rows = [Row(case, proxy.name) for proxy in subjects]
+    out: set[str] = set()
     for number in range(bench.settings.rounds):
         for proxy, row in zip(subjects, rows, strict=True):
+            if proxy.name in out:
+                continue
             bench.say(f"{case}: round {number + 1} of {bench.settings.rounds}, {proxy.name}")
-            row.rounds.append(measure(proxy))
-    return rows
+            try:
+                row.rounds.append(measure(proxy))
+            except BenchError as error:
+                if not proxy.is_peer:
+                    raise
+                bench.say(f"{case}: {proxy.name} left out: {error}")
+                out.add(proxy.name)
+    return [row for row in rows if row.subject not in out]
 
 
 def warm(bench: Bench, subjects: Sequence[Proxy], load: wrk.Load, check: str = "") -> None:
@@ -58,7 +70,7 @@ def closed_loop(bench: Bench, load: wrk.Load, seconds: float | None = None) -> M
     """Full load with wrk: CPU per request, requests a second, how busy the core was, memory right after."""
 
     def measure(proxy: Proxy) -> dict[str, float]:
-        before = proxy.cpu()
+        before, stolen = proxy.cpu(), stolen_seconds(bench.proxy_core)
         result = wrk.run(load, proxy.port, seconds or bench.settings.seconds, bench.load_core, bench.workdir)
         used = proxy.cpu() - before
         wrong = result.failed + result.refused
@@ -69,6 +81,7 @@ def closed_loop(bench: Bench, load: wrk.Load, seconds: float | None = None) -> M
             "rps": result.requests / result.seconds,
             "rps_core": result.requests / used if used else 0.0,
             "busy": used / result.seconds,
+            "stolen": (stolen_seconds(bench.proxy_core) - stolen) / result.seconds,
             "mb_s": result.transferred / result.seconds / 1e6,
             "cpu_us_mb": used / result.transferred * 1e12 if result.transferred else 0.0,
             "pss_mb": proxy.pss() / 1e6,

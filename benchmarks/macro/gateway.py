@@ -13,6 +13,9 @@ import yaml
 
 from benchmarks.macro.client import free_port
 
+#: The C one where PyYAML was built with it: ten thousand routes are a long file.
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 Policies = list[dict[str, dict[str, Any]]]
 
 #: The policies of the ``full`` scenario; limits so high that nothing is ever refused, but everything is counted.
@@ -79,7 +82,8 @@ class Configuration:
     def write(self) -> None:
         """Write the file anew from :attr:`setup`."""
         part = self.path.with_suffix(".part")
-        part.write_text(yaml.safe_dump(self.setup.document(self.port, self.admin), sort_keys=False))
+        document = self.setup.document(self.port, self.admin)
+        part.write_text(yaml.dump(document, Dumper=_Dumper, sort_keys=False))
         part.replace(self.path)
 
     def command(self) -> list[str]:

@@ -48,6 +48,14 @@ def cpu_seconds(root: int) -> float:
     return total / TICKS
 
 
+def stolen_seconds(core: int) -> float:
+    """Time the host took a core away from this virtual machine: what makes a round worthless."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(f"cpu{core} "):
+            return int(line.split()[8]) / TICKS
+    return 0.0
+
+
 def pss_bytes(root: int) -> int:
     """Proportional set size of the process tree: shared pages count once, divided among those who share them."""
     total = 0
@@ -60,6 +68,23 @@ def pss_bytes(root: int) -> int:
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
+
+
+def established(pid: int, port: int) -> int:
+    """How many established TCP connections to its local ``port`` a process holds."""
+    inodes = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        columns = line.split()
+        if columns[3] == "01" and int(columns[1].rpartition(":")[2], 16) == port:
+            inodes.add(f"socket:[{columns[9]}]")
+    return sum(_link(entry) in inodes for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _link(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except FileNotFoundError:  # closed since the folder was read
+        return ""
 
 
 class Process:
@@ -161,7 +186,13 @@ class Launcher:
         self._running.remove(process)
 
 
-def wait_until(what: str, ready: Callable[[], bool], process: Process | None = None, seconds: float = 15.0) -> None:
+def wait_until(
+    what: str,
+    ready: Callable[[], bool],
+    process: Process | None = None,
+    seconds: float = 15.0,
+    pause: float = 0.02,
+) -> None:
     """Call ``ready`` until it answers true; raises :class:`BenchError` with the program's output when it does not."""
     end = time.monotonic() + seconds
     while not ready():
@@ -169,4 +200,4 @@ def wait_until(what: str, ready: Callable[[], bool], process: Process | None = N
             raise BenchError(f"{what}: {process.name} ended with {process.popen.returncode}\n{process.tail()}")
         if time.monotonic() > end:
             raise BenchError(f"{what}: not within {seconds:.0f} s\n{process.tail() if process else ''}")
-        time.sleep(0.02)
+        time.sleep(pause)

@@ -71,8 +71,8 @@ def head_block(headers: Mapping[str, str], without: str = "") -> str:
     return json.dumps("".join(f"{k}: {v}\r\n" for k, v in headers.items() if k != without))
 
 
-def run(load: Load, port: int, seconds: float, core: int, workdir: Path) -> Result:
-    """Run wrk for ``seconds`` against 127.0.0.1:``port``. Raises :class:`BenchError` when wrk itself fails."""
+def start(load: Load, port: int, seconds: float, core: int, workdir: Path) -> subprocess.Popen[str]:
+    """Start wrk for ``seconds`` against 127.0.0.1:``port``; :func:`finish` waits for it."""
     lines = [f'wrk.method = "{load.method}"']
     lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in HEADERS.items()]
     if load.body_bytes:
@@ -81,10 +81,25 @@ def run(load: Load, port: int, seconds: float, core: int, workdir: Path) -> Resu
     script.write_text("\n".join([*lines, load.script, _DONE]))
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", str(load.timeout), "-s", str(script), f"http://127.0.0.1:{port}{load.path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
-    found = [line[2:] for line in done.stdout.splitlines() if line.startswith("@@")]
-    if done.returncode or not found:
-        raise BenchError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(popen: subprocess.Popen[str], seconds: float) -> Result:
+    """Wait for wrk and read its figures. Raises :class:`BenchError` when wrk itself failed."""
+    try:
+        stdout, stderr = popen.communicate(timeout=seconds + 60)
+    except BaseException:  # also an interrupt: wrk must not go on alone
+        popen.kill()
+        popen.wait()
+        raise
+    found = [line[2:] for line in stdout.splitlines() if line.startswith("@@")]
+    if popen.returncode or not found:
+        raise BenchError(f"wrk failed: {stderr.strip() or stdout.strip()}")
     data = json.loads(found[0])
     failed = data["connect"] + data["read"] + data["write"] + data["timeout"]
     return Result(data["requests"], data["bytes"], data["micros"] / 1e6, failed, data["status"])
+
+
+def run(load: Load, port: int, seconds: float, core: int, workdir: Path) -> Result:
+    """Run wrk from beginning to end."""
+    return finish(start(load, port, seconds, core, workdir), seconds)

@@ -1,4 +1,4 @@
-"""The scenarios, in the order in which they run. A scenario is a module with NAME, TITLE and ``run(bench)``."""
+"""The scenarios, in their order. A scenario is a module with NAME, TITLE and ``run(bench, outcome)``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.macro.bench import Bench
-from benchmarks.macro.scenarios import plain
+from benchmarks.macro.scenarios import (
+    bodies,
+    connections,
+    crash,
+    full,
+    idle,
+    idle_connections,
+    plain,
+    plugin,
+    ratelimit,
+    reload,
+    routes,
+    varied,
+)
 from benchmarks.results import Outcome
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question and the function that answers it."""
+    """One question and the function that fills in the answer; what it has found before an error is kept."""
 
     name: str
     title: str
-    run: Callable[[Bench], Outcome]
+    run: Callable[[Bench, Outcome], None]
 
 
-SCENARIOS = {module.NAME: Scenario(module.NAME, module.TITLE, module.run) for module in (plain,)}
+SCENARIOS = {
+    module.NAME: Scenario(module.NAME, module.TITLE, module.run)
+    for module in (
+        plain,
+        full,
+        varied,
+        routes,
+        connections,
+        bodies,
+        idle_connections,
+        idle,
+        plugin,
+        reload,
+        crash,
+        ratelimit,
+    )
+}

@@ -11,20 +11,16 @@ NAME = "plain"
 TITLE = "plain reverse proxy, 64 kept-alive connections"
 
 CASE = "full load, and latency at a fixed rate"
-METRICS = ["cpu_us", "rps", "rps_core", "busy", "p50_us", "p99_us", "p999_us", "pss_mb"]
+METRICS = ["cpu_us", "rps", "rps_core", "busy", "stolen", "p50_us", "p99_us", "p999_us", "pss_mb"]
 
 
-def run(bench: Bench) -> Outcome:
+def run(bench: Bench, outcome: Outcome) -> None:
     """Measure the gateway and all peers, full load and fixed rate in turn."""
-    outcome = Outcome(
-        NAME,
-        TITLE,
-        about=(
-            "Ten request headers, one small JSON answer, one worker on one core. Latency is from outside at "
-            f"{bench.settings.rate:,} requests/s, counted from when a request should have left."
-        ),
-        metrics=METRICS,
+    outcome.about = (
+        "Ten request headers, one small JSON answer, one worker on one core. Latency is from outside at "
+        f"{bench.settings.rate:,} requests/s, counted from when a request should have left."
     )
+    outcome.metrics = METRICS
     load = wrk.Load()
     with proxies(bench, {GATEWAY: bench.setup()}) as subjects:
         warm(bench, subjects, load)
@@ -34,7 +30,6 @@ def run(bench: Bench) -> Outcome:
         Goal("CPU per request to nginx's", outcome.ratio("cpu_us", (CASE, GATEWAY), (CASE, "nginx")), 1.6, "x"),
         Goal("P99 added over the origin alone", added_p99(outcome.rows), 1000, "µs"),
     ]
-    return outcome
 
 
 def measured(bench: Bench, subjects: list[Proxy], load: wrk.Load) -> list[Row]:
