@@ -4,7 +4,7 @@ from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers
 from gatewright.http.reply import Reply
 from gatewright.sdk.env import Counter, Env, Expression, Limiter
-from gatewright.sdk.exchange import Consumer, ExchangeView
+from gatewright.sdk.exchange import CREDENTIAL, Consumer, ExchangeView
 from gatewright.sdk.policy import (
     STAGES,
     BodyPolicy,
@@ -15,6 +15,7 @@ from gatewright.sdk.policy import (
 )
 
 __all__ = [
+    "CREDENTIAL",
     "STAGES",
     "BodyPolicy",
     "Consumer",

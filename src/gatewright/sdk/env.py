@@ -17,13 +17,21 @@ class Counter(Protocol):
 
 
 class Limiter(Protocol):
-    """One configured limit over many keys, exact across the workers of this machine."""
+    """One configured limit over many keys, exact across the workers of this machine.
+
+    Attributes:
+        left: What :meth:`remaining` would say of the key of the last call; saves another look at the counters.
+        resets: What :meth:`reset_after` would say of it.
+    """
+
+    left: float
+    resets: float
 
     def take(self, key: bytes, cost: float = 1.0) -> float:
         """Take ``cost`` for ``key``. Returns 0.0 when it was granted, else the seconds until it could be."""
 
     def give_back(self, key: bytes, cost: float = 1.0) -> None:
-        """Return what was taken (concurrency limits, corrections)."""
+        """Return what was taken (concurrency limits, corrections); a negative ``cost`` takes more, even beyond."""
 
     def remaining(self, key: bytes) -> float:
         """What could be taken right now."""
@@ -41,13 +49,21 @@ class Env(Protocol):
         """All credentials of a kind (``api_key``): SHA-256 digest → consumer."""
 
     def limiter(self, algorithm: str, name: str, limit: float, window: float, burst: float) -> Limiter:
-        """A limiter named ``name``: the same name gives the same counters, in every worker and after a reload."""
+        """A limiter named ``name``: the same name gives the same counters, in every worker and after a reload.
+
+        Names are private to the place the policy was written at (the gateway, or one route). ``algorithm`` is
+        token_bucket, sliding_window, fixed_window or concurrency; a changed algorithm, limit or window starts afresh.
+        ``window`` is in seconds; ``burst`` is the size of a token bucket.
+        """
 
     def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A metric of the policy's own; the name is prefixed with ``gatewright_``. Series are capped."""
 
     def expression(self, source: str) -> Expression:
         """Compile a CEL expression over the exchange. Raises ValueError with the place of the mistake."""
+
+    def report(self, event: str, **fields: str) -> None:
+        """Write a warning to the error log. For rare things: what happens with every request is to be counted."""
 
 
 class Expression(Protocol):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.reply import Reply
+
+#: Key in ``vars`` under which an identifying policy leaves the digest (bytes) of the credential that was used.
+CREDENTIAL: Final = "credential"
 
 
 class Consumer:
@@ -47,6 +50,8 @@ class ExchangeView(Protocol):
     reply: Reply | None
     #: Seconds on the monotonic clock when the request's head was complete.
     started: float
+    #: Bytes of request body that are let through; a policy may lower it before the body comes.
+    max_body: int
 
     @property
     def route_name(self) -> str:
