@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from gatewright.cli import problems
 from gatewright.errors import Problem
 
@@ -16,33 +18,30 @@ MISSPELT = Problem(
 )
 
 
-def shown(*found: Problem) -> str:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_pipe_gets_plain_text() -> None:
     stream = io.StringIO()
-    problems.show(found, stream)
-    return stream.getvalue()
+    problems.show([MISSPELT], stream)
+    assert "gateway.yaml:14:9:" in stream.getvalue()
+    assert stream.getvalue().endswith("1 error\n")
+    assert "\x1b" not in stream.getvalue()
 
 
-def test_the_caret_stands_under_the_column() -> None:
-    where, line, caret, hint, *_ = shown(MISSPELT).splitlines()
-    assert where == 'gateway.yaml:14:9: error: unknown upstream "oders"'
-    assert line.index("oders") == caret.index("^")
-    assert hint == '      = did you mean "orders"?'
+def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    problems.show([MISSPELT], stream)
+    assert "\x1b[" in stream.getvalue()
 
 
-def test_tabs_do_not_move_the_caret() -> None:
-    problem = Problem("x", "x", "f", 1, 5, source="\tto: oders")
-    _, line, caret, *_ = shown(problem).splitlines()
-    assert line.index(":") + 2 == caret.index("^") + 1
-
-
-def test_they_are_counted() -> None:
-    warning = Problem("route.shadowed", "never reached", severity="warning", path="routes[1]")
-    assert shown(MISSPELT, MISSPELT, warning).endswith("\n\n2 errors, 1 warning\n")
-    assert "routes[1]: warning: never reached" in shown(warning)
-
-
-def test_without_problems_nothing_is_said() -> None:
-    assert shown() == ""
+def test_without_problems_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    problems.show([])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_as_data_has_all_fields() -> None:
