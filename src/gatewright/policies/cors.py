@@ -70,6 +70,7 @@ class Cors(Policy[CorsConfig]):
 
     __slots__ = ("_allow", "_any", "_common", "_exact", "_headers", "_max_age", "_patterns", "_private", "_reflect")
     name, stage, config, status = "cors", "admission", CorsConfig, "stable"
+    allows_preflight = True
 
     def __init__(self, config: CorsConfig, env: Env) -> None:
         if "*" in config.origins and config.credentials:

@@ -46,6 +46,8 @@ class Policy(Generic[C]):
         name: The word used in the configuration; also the prefix of every reason.
         stage: One of :data:`STAGES`.
         config: The model of the configuration.
+        status: Whether its configuration and behaviour may still change.
+        allows_preflight: It answers CORS preflight requests: its route takes them whatever methods it lists.
     """
 
     __slots__ = ()
@@ -53,6 +55,7 @@ class Policy(Generic[C]):
     stage: ClassVar[str]
     config: ClassVar[type[PolicyConfig]]
     status: ClassVar[Literal["experimental", "stable"]] = "experimental"
+    allows_preflight: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
         super().__init_subclass__()
