@@ -140,13 +140,13 @@ class Workers:
         """Make this the current snapshot without sending it to workers that have it already."""
         self._keep(snapshot)
 
-    async def publish(self, snapshot: Snapshot, timeout: float) -> Outcome:
-        """Send a snapshot to all workers and wait, at most ``timeout`` seconds, for their answers."""
+    async def publish(self, snapshot: Snapshot, patience: float) -> Outcome:
+        """Send a snapshot to all workers and wait, at most ``patience`` seconds, for their answers."""
         self._keep(snapshot)
         for worker in self.by_slot.values():
             self._send_current(worker)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 while not self._settled():
                     self._changed.clear()
                     await self._changed.wait()

@@ -1,4 +1,4 @@
-"""A :class:`SocketChannel` driven by an event loop: for messages with file descriptors, which transports cannot carry."""
+"""A :class:`SocketChannel` driven by an event loop: messages with file descriptors, which no transport carries."""
 
 from __future__ import annotations
 

@@ -91,22 +91,18 @@ class Listeners:
         """
         new: list[Place] = []
         grown: list[tuple[Place, int]] = []
-        try:
-            for name, bind in wanted:
-                place = self.places.get((name, bind))
-                if place is None:
-                    place = Place(name, bind, "", shared=name == ADMIN or bind.startswith("unix:"))
-                    new.append(place)
-                else:
-                    grown.append((place, len(place.sockets)))
+        for name, bind in wanted:
+            place = self.places.get((name, bind))
+            if place is None:
+                place = Place(name, bind, "", shared=name == ADMIN or bind.startswith("unix:"))
+                new.append(place)
+            else:
+                grown.append((place, len(place.sockets)))
+            try:
                 self._fill(place, slots)
-        except OSError as error:
-            for place in new:
-                place.close()
-            for place, count in grown:
-                while len(place.sockets) > count:
-                    place.sockets.pop().close()
-            raise _explained(name, bind, error) from error
+            except OSError as error:
+                _undo(new, grown)
+                raise _explained(name, bind, error) from error
         for place in new:
             self.places[place.name, place.bind] = place
         return new
@@ -181,6 +177,14 @@ class Listeners:
             Path(place.bind.removeprefix("unix:")).unlink()
         except OSError:
             return  # somebody else removed it, or the directory is gone
+
+
+def _undo(new: list[Place], grown: list[tuple[Place, int]]) -> None:
+    for place in new:
+        place.close()
+    for place, count in grown:
+        while len(place.sockets) > count:
+            place.sockets.pop().close()
 
 
 def _explained(name: str, bind: str, error: OSError) -> BindError:

@@ -66,12 +66,12 @@ class Signals:
         self._queue.put(number)
 
 
-def hold() -> set[signal.Signals]:
+def hold() -> set[int]:
     """Keep signals back around a fork. Returns the mask for :func:`release`."""
-    return set(signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)) & set(signal.Signals)
+    return signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
 
-def release(mask: set[signal.Signals]) -> None:
+def release(mask: set[int]) -> None:
     """Let signals through again."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

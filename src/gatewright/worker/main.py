@@ -40,7 +40,7 @@ from gatewright.snapshot.model import Listener, Snapshot
 from gatewright.worker.link import ControllerLink
 from gatewright.worker.seat import WorkerSeat
 from gatewright.worker.server import DataPlane
-from gatewright.worker.spawn import Spawner
+from gatewright.worker.spawn import Running, Spawner
 
 _BEAT = 1.0
 _MAX_UNSENT = 1024 * 1024
@@ -69,7 +69,7 @@ class Worker:
         self._next: Apply | None = None  # the newest snapshot that is not applied yet
         self._applying = False
         self._ready = False
-        self._drain: asyncio.Task[None] | None = None
+        self._drain: Running | None = None
         self._spawner = Spawner(self._report)
         self._controller = ControllerLink(seat.slot, seat.log, self._on_controller)
 
@@ -182,10 +182,10 @@ class Worker:
                 self._plane.unlisten(name)
                 del self._listening[name]
         for name, spec in wanted.items():
-            if self._listening.get(name) != spec:
+            if name not in self._listening:
                 # A copy: the data plane closes what it was given, the offer stands.
                 self._plane.listen(name, spec, self._offered[name, spec.bind].dup())
-                self._listening[name] = spec
+            self._listening[name] = spec  # other changes than the address came with the snapshot
 
     # --- beat --------------------------------------------------------------------------------------------------------
 
@@ -211,11 +211,11 @@ class Worker:
             self._drain.cancel()  # asked again, with less time
         self._drain = self._spawner.spawn(self._finish(timeout), "drain")
 
-    async def _finish(self, timeout: float) -> None:
+    async def _finish(self, seconds: float) -> None:
         for sock in self._offered.values():
             sock.close()
         self._offered.clear()
-        await self._plane.drain(timeout)
+        await self._plane.drain(seconds)
         self._stopped.set()
 
     # --- trouble -----------------------------------------------------------------------------------------------------

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any, Protocol
 
 #: Told of an exception that nobody awaits: name of the task, exception.
 Report = Callable[[str, BaseException], None]
+
+
+class Running(Protocol):
+    """A task seen from outside. It cannot be awaited: whoever wants to wait runs the coroutine itself."""
+
+    def cancel(self) -> bool:
+        """Cancel it; False when it has ended."""
+
+    def done(self) -> bool:
+        """Whether it has ended."""
 
 
 class Spawner:
@@ -32,7 +40,7 @@ class Spawner:
         """Tasks that have not ended."""
         return len(self._tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    def spawn(self, coroutine: Coroutine[Any, Any, object], name: str) -> Running:
         """Run a coroutine in a Task with a name. With eager tasks (3.12) it may have run before this returns."""
         task = asyncio.create_task(coroutine, name=name)
         self.started += 1

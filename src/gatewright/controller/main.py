@@ -1,0 +1,156 @@
+"""The controller: one process that may be slow or heavy, so that workers need not be. This file wires its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from gatewright.config.report import format_problems
+from gatewright.controller.bus import Bus
+from gatewright.controller.check import check_snapshot
+from gatewright.controller.link import SupervisorLink
+from gatewright.controller.reconcile import Addresses, Reconciler
+from gatewright.controller.seat import ControllerSeat
+from gatewright.controller.state import State
+from gatewright.controller.watch import Watcher
+from gatewright.controller.workers import Workers
+from gatewright.errors import ConfigError
+from gatewright.ipc.messages import Drain, Reload, StartupFailed, Stats, WorkerExited, WorkerStarted
+from gatewright.snapshot.build import Built
+from gatewright.snapshot.model import Snapshot
+
+EXIT_CONFIG = 3
+_SNAPSHOT = msgspec.msgpack.Decoder(Snapshot)
+
+
+def run(seat: ControllerSeat) -> int:
+    """Run until the supervisor closes the channel. Returns the exit code."""
+    try:
+        Path("/proc/self/comm").write_text("gw-controller", encoding="ascii")
+    except OSError:  # no /proc: only ps shows less
+        pass
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Controller(seat).main())
+
+
+class Controller:
+    """All parts of the controller, and what they need of each other (it is the reconciler's ``Host``)."""
+
+    def __init__(self, seat: ControllerSeat) -> None:
+        self._seat = seat
+        self._log = seat.log
+        self._bus = Bus(seat.clock, seat.log)
+        self._workers = Workers(seat.clock, self._bus, seat.log, self._on_stats, self._on_gone)
+        self._state = State(self._workers, started=seat.clock.wall(), supervisor=seat.parent)
+        self._watcher = Watcher(seat.paths, self._on_files)
+
+    async def main(self) -> int:
+        """Start, run, and end when the supervisor says so. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
+        self._main = asyncio.current_task()
+        self._supervisor = SupervisorLink(self._seat.supervisor, self._log, self._on_supervisor, self._on_end)
+        self._reconciler = Reconciler(
+            self._seat.paths, self._state, self._supervisor, self, self._seat.clock, self._bus, self._log
+        )
+        code = 0
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                code = await self._start()
+                if not code:
+                    await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass  # the supervisor closed the channel: the regular end
+        self._workers.close()
+        self._supervisor.close()
+        return code
+
+    async def _start(self) -> int:
+        if self._seat.published >= 0:
+            await self._reconciler.resume(self._last_published())
+        else:
+            try:
+                await self._reconciler.first()
+            except ConfigError as error:
+                text = format_problems(error.problems, color=sys.stderr.isatty())
+                sys.stderr.write(text)
+                self._supervisor.send(StartupFailed(EXIT_CONFIG))
+                return EXIT_CONFIG
+        self._spawn(self._reconciler.run(), "reconcile")
+        if self._seat.watch:
+            self._spawn(self._watcher.run(), "watch")
+        return 0
+
+    def _last_published(self) -> Snapshot:
+        with os.fdopen(self._seat.published, "rb") as file:
+            file.seek(0)
+            return _SNAPSHOT.decode(file.read())
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._group.create_task(self._guarded(coroutine, name), name=name)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """One part that fails must not take the others with it."""
+        try:
+            await coroutine
+        except Exception as error:  # noqa: BLE001 - reported; the other parts go on
+            self._log.error("controller.task", f"{name} failed: {error!r}", task=name)
+
+    # --- the reconciler's host ---------------------------------------------------------------------------------------
+
+    async def resolve(self, hosts: set[str]) -> Addresses:
+        """Look up names."""
+        return {}
+
+    async def check(self, built: Built) -> None:
+        """Compile it here before workers are asked to."""
+        await check_snapshot(built.snapshot, built.registry, self._seat.clock)
+
+    async def bound(self, admin: socket.socket | None) -> None:
+        """Serve the admin listener on this socket."""
+        if admin:
+            admin.close()
+
+    def built(self, built: Built) -> None:
+        """Follow the files, names and upstreams of what is about to serve."""
+        self._watcher.follow(built.files)
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def _on_supervisor(
+        self, message: WorkerStarted | WorkerExited | Reload | Drain, sock: socket.socket | None
+    ) -> None:
+        if isinstance(message, WorkerStarted) and sock is not None:
+            self._spawn(self._workers.started(message, sock), "worker channel")
+        elif isinstance(message, WorkerExited):
+            self._workers.exited(message)
+        elif isinstance(message, Reload):
+            self._reconciler.request("SIGHUP")
+        elif isinstance(message, Drain):
+            self._state.draining = True
+
+    def _on_end(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+
+    def _on_files(self, changed: list[Path]) -> None:
+        self._reconciler.request(f"{', '.join(path.name for path in changed[:3])} changed")
+
+    def _on_stats(self, stats: Stats, pid: int) -> None:
+        """Counters of a worker."""
+
+    def _on_gone(self, slot: int) -> None:
+        """The worker of a slot has ended."""
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        text = str(context.get("message", "error in the loop"))
+        self._log.error("controller.loop", f"{text}: {error!r}" if error else text)
