@@ -124,7 +124,10 @@ def held(command: list[str], cwd: str, settle: float) -> Iterator[Held]:
         yield Held(popen)
     finally:
         popen.kill()
-        popen.communicate()
+        popen.wait()
+        for pipe in (popen.stdin, popen.stdout, popen.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 if __name__ == "__main__":

@@ -76,21 +76,24 @@ class OpenLoop:
         self.failed = 0
         self.statuses: dict[str, int] = {}
         self.started = 0.0
+        self.connections = connections
         for _ in range(connections):
-            self._open()
+            if wrong := self._open():
+                self._fail(wrong)
 
-    def _open(self) -> None:
+    def _open(self) -> str:
+        """Open a connection; returns what went wrong, or nothing."""
         try:
             sock = socket.create_connection(("127.0.0.1", self.port), timeout=5.0)
         except OSError as error:
-            self._fail(f"connect: {error.strerror or error}")
-            return
+            return f"connect: {error.strerror or error}"
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
         connection = Connection(sock)
         self.by_fd[sock.fileno()] = connection
         self.epoll.register(sock.fileno(), select.EPOLLIN)
         self.idle.append(connection)
+        return ""
 
     def _close(self, connection: Connection) -> None:
         fd = connection.sock.fileno()
@@ -108,6 +111,9 @@ class OpenLoop:
             self.failures.append((round(time.time(), 4), kind))
 
     def _send(self, due: float) -> None:
+        if not self.idle and len(self.by_fd) < self.connections and (wrong := self._open()):
+            self._fail(wrong)
+            return
         if not self.idle:
             self.waiting.append(due)
             return
@@ -122,7 +128,12 @@ class OpenLoop:
         if connection.due:
             self._fail(kind)
         self._close(connection)
-        self._open()
+        self._next()
+
+    def _next(self) -> None:
+        """A connection has become free, or may be opened anew: the longest waiting request goes."""
+        if self.waiting:
+            self._send(self.waiting.popleft())
 
     def _readable(self, connection: Connection) -> None:
         try:
@@ -164,11 +175,9 @@ class OpenLoop:
         connection.due = 0.0
         if closing:
             self._close(connection)
-            self._open()
         else:
             self.idle.append(connection)
-        if self.waiting and self.idle:
-            self._send(self.waiting.popleft())
+        self._next()
 
     def run(self) -> dict[str, Any]:
         """Send for the whole time, wait a little for the last answers, and sum up."""
@@ -192,6 +201,12 @@ class OpenLoop:
                     self._send(self.started + sent * interval)
         os.close(timer)
         return self._summary(sent)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in list(self.by_fd.values()):
+            self._close(connection)
+        self.epoll.close()
 
     def _summary(self, sent: int) -> dict[str, Any]:
         unanswered = len(self.waiting) + len(self.by_fd) - len(self.idle)
@@ -222,6 +237,7 @@ def main() -> int:
     options = parser.parse_args()
     loop = OpenLoop(options.port, options.rate, options.seconds, options.connections, options.path)
     print(json.dumps(loop.run()))
+    loop.close()
     return 0
 
 

@@ -42,7 +42,7 @@ http {{
         location / {{ return 200 '{small}'; }}
         location /files/ {{ alias {root}/files/; }}
         # The whole body is read before this second hop answers: an upload is an upload.
-        location /upload {{
+        location = /upload {{
             proxy_pass_request_body off;
             proxy_set_header Content-Length "";
             proxy_pass http://127.0.0.1:{port}/uploaded;

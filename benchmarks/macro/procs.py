@@ -127,18 +127,20 @@ class Process:
                 self.pids()
                 self.popen.kill()
                 self.popen.wait()
-        for pid in self._seen - {self.pid}:
-            _kill_orphan(pid, self.popen.pid)
+        orphans = [pid for pid in self._seen - {self.pid} if self._ours(pid)]
+        for pid in orphans:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        end = time.monotonic() + patience
+        while any(self._ours(pid) for pid in orphans) and time.monotonic() < end:
+            time.sleep(0.002)  # they are nobody's children here, so there is no waiting for them but looking
 
-
-def _kill_orphan(pid: int, session: int) -> None:
-    stat = fields(pid)
-    # The number may belong to somebody else by now: ours are in the session that the root opened.
-    if stat and int(stat[3]) == session and stat[0] != "Z":
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    def _ours(self, pid: int) -> bool:
+        """Whether the process still runs. The number may be somebody else's by now: ours are in the root's session."""
+        stat = fields(pid)
+        return bool(stat) and stat[0] != "Z" and int(stat[3]) == self.pid
 
 
 class Launcher:

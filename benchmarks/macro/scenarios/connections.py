@@ -25,6 +25,6 @@ def run(bench: Bench, outcome: Outcome) -> None:
                 continue
             load = wrk.Load(connections=count, timeout=20)
             case = f"{count:,} connections"
-            outcome.rows += rounds(bench, case, subjects, closed_loop(bench, load))
+            outcome.rows += rounds(bench, case, subjects, closed_loop(bench, load, max(bench.settings.seconds, 4)))
             ratio = outcome.ratio("cpu_us", (case, GATEWAY), (case, "envoy"))
             outcome.goals.append(Goal(f"CPU per request to Envoy's, {case}", ratio, 0.75, "x"))

@@ -25,7 +25,7 @@ def run(bench: Bench, outcome: Outcome) -> None:
     if count < COUNT:
         outcome.notes.append(f"Only {count:,} connections: no more open files are allowed here.")
     full = bench.setup(workers=2, policies=FULL, access_log=str(bench.workdir / "idle-connections.log"))
-    with proxies(bench, {f"{GATEWAY}, 2 workers": full}, peers=("nginx", "haproxy", "envoy")) as subjects:
+    with proxies(bench, {f"{GATEWAY}, 2 workers": full}, peers=("nginx", "envoy")) as subjects:
         for proxy in subjects:
             bench.say(f"{case}: {proxy.name}")
             outcome.rows.append(Row(case, proxy.name, [_idle(bench, proxy, count)]))

@@ -36,13 +36,13 @@ def measured(bench: Bench, subjects: list[Proxy], load: wrk.Load) -> list[Row]:
     """Both kinds of load for everybody, and the origin without any proxy for comparison."""
     full = closed_loop(bench, load)
 
-    def both(proxy: Proxy) -> dict[str, float]:
-        return {**full(proxy), **open_loop(bench, proxy.port)}
-
     origin = Proxy("origin alone", bench.origin.port, bench.origin.process)
-    rows = rounds(bench, CASE, subjects, both)
-    direct = rounds(bench, CASE, [origin], lambda proxy: open_loop(bench, proxy.port))
-    return [*direct, *rows]
+
+    def both(proxy: Proxy) -> dict[str, float]:
+        loaded = {} if proxy is origin else full(proxy)
+        return {**loaded, **open_loop(bench, proxy.port)}
+
+    return rounds(bench, CASE, [origin, *subjects], both)
 
 
 def added_p99(rows: list[Row], subject: str = GATEWAY) -> float | None:
