@@ -82,9 +82,17 @@ class Document:
         hint: str = "",
         severity: str = "error",
         related: list[str] | None = None,
+        column: int = 1,
     ) -> None:
-        """Report something that is wrong at ``path``."""
-        self.add(problem_at(self.node(path, key=key), code, message, hint, related), path, severity)
+        """Report something that is wrong at ``path``; ``column`` counts within the text that stands there."""
+        node = self.node(path, key=key)
+        problem = problem_at(node, code, message, hint, related)
+        if column > 1 and isinstance(node, Scalar) and "\n" not in node.text:
+            # Only where the text stands as it is: behind an escape or a placeholder the columns are others.
+            start = problem.source.find(node.text, node.column - 1)
+            if node.column - 1 <= start <= node.column:
+                problem.column = start + column
+        self.add(problem, path, severity)
 
     def add(self, problem: Problem, path: Path = (), severity: str = "error") -> None:
         """Keep a problem, with everything secret taken out of it."""
@@ -98,6 +106,13 @@ class Document:
             problem.message = problem.message.replace(value, placeholder)
             problem.hint = problem.hint.replace(value, placeholder)
         self.problems.append(problem)
+
+    def all_problems(self) -> list[Problem]:
+        """Errors first, then warnings, each in the order of the files; the last says how many were left out."""
+        ordered = sorted(self.problems, key=lambda p: (p.severity != "error", p.file, p.line, p.column))
+        if self.left_out:
+            ordered.append(Problem("config.limits", f"{self.left_out} more problems are not shown"))
+        return ordered
 
     # --- data -----------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ class AccessLog(Model):
     """stdout, stderr, off or the path of a file."""
     sample: Share = 1.0
     """Share of the successful requests that is logged; failures always are."""
+    redact: tuple[str, ...] = ()
+    """Query parameters whose values are masked, besides those that always are (token, key, password …)."""
     rotate: Rotate = Rotate()
     """When the file is put aside."""
 

@@ -27,8 +27,7 @@ def _policy(value: object) -> PolicyItem:
         return PolicyItem(name, {})
     if not isinstance(config, dict):
         raise wrong("shape", f"the settings of '{name}' are a mapping", f"write {name}: {{…}}")
-    config = {key: item for key, item in config.items() if item is not None}
-    return PolicyItem(name, config, config.pop("when", ""))
+    return PolicyItem(name, {key: item for key, item in config.items() if key != "when"}, config.get("when", ""))
 
 
 #: ``{api_key: {…}}``: the type and its settings. What they may be is known to the registry, not here.

@@ -1,0 +1,97 @@
+"""From files to a snapshot, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewright.config.document import Document
+from gatewright.config.loader import Loaded, load
+from gatewright.errors import ConfigError, Problem
+from gatewright.plugins.registry import Registry, load_registry
+from gatewright.snapshot.lint import lint
+from gatewright.snapshot.model import Snapshot
+from gatewright.snapshot.resolve import resolve
+
+
+@dataclass(slots=True)
+class Built:
+    """A snapshot and how it came to be.
+
+    Attributes:
+        snapshot: The whole configuration.
+        problems: Warnings; it works, but look at them.
+        files: Everything that was read, for whoever watches for changes.
+        hosts: Names whose addresses are needed.
+        registry: The policies it was checked with.
+    """
+
+    snapshot: Snapshot
+    problems: list[Problem]
+    files: list[Path]
+    hosts: set[str]
+    registry: Registry
+
+
+def build_snapshot(
+    paths: Sequence[Path],
+    *,
+    environ: Mapping[str, str],
+    addresses: Mapping[str, Sequence[str]] | None = None,
+    version: int = 1,
+) -> Built:
+    """Read, check and resolve a configuration.
+
+    Args:
+        paths: Files and directories, in the order in which they are merged.
+        environ: The environment: placeholders and settings.
+        addresses: Host name → addresses, as far as they are known.
+        version: Number of the snapshot.
+
+    Raises:
+        ConfigError: with everything that is wrong, warnings too.
+    """
+    loaded = load(paths, environ)
+    plugins = _plugins(loaded)
+    registry = _registry(loaded.document, plugins)
+    snapshot, hosts = resolve(loaded, registry, plugins=plugins, addresses=addresses, version=version)
+    lint(loaded, snapshot)
+    problems = loaded.document.all_problems()
+    if any(problem.severity == "error" for problem in problems):
+        raise ConfigError(problems)
+    return Built(snapshot, problems, [*loaded.files, *registry.files], hosts, registry)
+
+
+def _plugins(loaded: Loaded) -> list[str]:
+    """The plugins as they are written, files with their whole path."""
+    return [
+        str((loaded.document.base(("plugins", index)) / plugin).absolute()) if _is_file(plugin) else plugin
+        for index, plugin in enumerate(loaded.settings.plugins)
+    ]
+
+
+def _is_file(plugin: str) -> bool:
+    return plugin.endswith(".py") or "/" in plugin
+
+
+def _registry(document: Document, plugins: list[str]) -> Registry:
+    """The registry; without those plugins that cannot be loaded, which are reported."""
+    good = dict(enumerate(plugins))
+    while True:
+        try:
+            return load_registry(list(good.values()), Path())
+        except ConfigError as error:
+            indexes = list(good)
+            for problem in error.problems:
+                index = indexes[int(problem.path.removeprefix("plugins[").removesuffix("]"))]
+                good.pop(index, None)
+                _report(document, problem, index)
+
+
+def _report(document: Document, problem: Problem, index: int) -> None:
+    """At its place in the plugin when there is one, else at the entry in the list."""
+    if problem.line:
+        document.add(problem, ("plugins", index))
+    else:
+        document.problem(problem.code, problem.message, ("plugins", index), hint=problem.hint)

@@ -1,0 +1,82 @@
+"""Surroundings in which policies are built only to see whether they accept their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gatewright.clock import Clock, ManualClock
+from gatewright.config.document import Document
+from gatewright.config.tree import Path
+from gatewright.proxy.expression import compile_expression
+from gatewright.sdk.env import Counter, Expression, Limiter
+from gatewright.sdk.exchange import Consumer
+
+
+class CheckLimiter:
+    """A limiter that grants everything."""
+
+    __slots__ = ("left", "resets")
+
+    def __init__(self) -> None:
+        self.left = float("inf")
+        self.resets = 0.0
+
+    def take(self, key: bytes, cost: float = 1.0) -> float:
+        """Granted."""
+        return 0.0
+
+    def give_back(self, key: bytes, cost: float = 1.0) -> None:
+        """Nothing was taken."""
+
+    def remaining(self, key: bytes) -> float:
+        """Everything."""
+        return float("inf")
+
+    def reset_after(self, key: bytes) -> float:
+        """At once."""
+        return 0.0
+
+
+class CheckCounter:
+    """A counter that forgets."""
+
+    __slots__ = ()
+
+    def inc(self, *labels: str, by: float = 1.0) -> None:
+        """Nothing is counted."""
+
+
+class CheckEnv:
+    """An :class:`gatewright.sdk.env.Env` without anything behind it."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = ManualClock()
+
+    def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
+        """Nobody is known."""
+        return {}
+
+    def limiter(self, algorithm: str, name: str, limit: float, window: float, burst: float) -> Limiter:
+        """A limiter that grants everything."""
+        return CheckLimiter()
+
+    def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
+        """A counter that forgets."""
+        return CheckCounter()
+
+    def report(self, event: str, **fields: str) -> None:
+        """Nothing is written."""
+
+    def expression(self, source: str) -> Expression:
+        """The expression itself: compiling it is the check."""
+        return compile_expression(source)
+
+
+def check_expression(document: Document, source: str, path: Path) -> bool:
+    """Whether a CEL expression compiles; reported at ``path`` when it does not."""
+    try:
+        compile_expression(source)
+    except ValueError as error:
+        document.problem("config.expression", f"not an expression: {error}", path)
+        return False
+    return True

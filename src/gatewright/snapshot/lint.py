@@ -1,0 +1,102 @@
+"""Warnings: what works, but hardly as it was meant."""
+
+from __future__ import annotations
+
+from gatewright.config.document import Document
+from gatewright.config.loader import Loaded
+from gatewright.config.tree import Path
+from gatewright.proxy.patterns import PatternError, parse_path
+from gatewright.snapshot.model import Route, Snapshot
+from gatewright.snapshot.shadows import Shadows
+
+
+def lint(loaded: Loaded, snapshot: Snapshot) -> None:
+    """Add warnings to the document."""
+    document = loaded.document
+    _unreachable_routes(document, loaded, snapshot)
+    _unused_upstreams(document, snapshot)
+    _consumers(document, loaded, snapshot)
+    _listeners(document, loaded, snapshot)
+    for (path, _), route in zip(loaded.routes, snapshot.routes, strict=True):
+        _prefix(document, route, path)
+    if not snapshot.routes and not document.data.get("routes"):
+        _warn(document, "lint.no_routes", "there are no routes: every request is answered with 404", ())
+
+
+def _warn(document: Document, code: str, message: str, path: Path, hint: str = "", related: str = "") -> None:
+    notes = [related] if related else None
+    document.problem(code, message, path, hint=hint, severity="warning", related=notes)
+
+
+def _unreachable_routes(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
+    for route, by, path in Shadows(snapshot.routes).find():
+        place, name = loaded.routes[route][0], snapshot.routes[route].name
+        other = snapshot.routes[by]
+        where = f"'{other.name}' is at {document.node((*loaded.routes[by][0], 'name')).place()}"
+        why = "has a higher priority" if other.priority > snapshot.routes[route].priority else "stands before it"
+        if path is None:
+            message = f"the route '{name}' is never reached: '{other.name}' takes all of its requests and {why}"
+            _warn(document, "lint.unreachable", message, (*place, "name"), related=where)
+        else:
+            message = f"the path {snapshot.routes[route].match.paths[path]} is never reached here: '{other.name}' {why}"
+            _warn(document, "lint.unreachable", message, (*place, "match", "paths", path), related=where)
+
+
+def _unused_upstreams(document: Document, snapshot: Snapshot) -> None:
+    failover = {upstream.name: upstream.failover for upstream in snapshot.upstreams}
+    used: set[str] = set()
+    waiting = [split.upstream for route in snapshot.routes for split in route.to]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            following = failover.get(name)
+            if following is not None:
+                waiting.append(following)
+    for upstream in snapshot.upstreams:
+        if upstream.name not in used:
+            message = f"no route leads to the upstream '{upstream.name}'"
+            path: Path = ("upstreams", upstream.name)
+            document.problem("lint.unused_upstream", message, path, key=True, severity="warning")
+
+
+def _consumers(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
+    for path, consumer in loaded.consumers:
+        if not consumer.credentials:
+            message = f"the consumer '{consumer.name}' has no credentials, so nobody can be it"
+            _warn(document, "lint.no_credentials", message, path)
+    if any(consumer.credentials for consumer in snapshot.consumers):
+        return
+    for (path, _), route in zip(loaded.routes, snapshot.routes, strict=True):
+        for spec in route.policies:
+            if spec.type == "api_key" and not spec.config.get("optional"):
+                message = f"no consumer has an API key, so the route '{route.name}' refuses every request"
+                _warn(document, "lint.no_consumers", message, (*path, "name"))
+
+
+def _listeners(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
+    for path, listener in loaded.listeners:
+        if listener.proxy_protocol and not listener.trusted_proxies:
+            message = "whoever connects is believed about the client's address"
+            hint = "name the proxies in trusted_proxies"
+            _warn(document, "lint.proxy_protocol", message, (*path, "proxy_protocol"), hint)
+        if snapshot.routes and not any(
+            not route.listeners or listener.name in route.listeners for route in snapshot.routes
+        ):
+            message = f"no route is for the listener '{listener.name}': every request is answered with 404"
+            _warn(document, "lint.no_routes", message, (*path, "name"))
+
+
+def _prefix(document: Document, route: Route, path: Path) -> None:
+    """A prefix that the route's paths do not have is never taken off."""
+    if route.rewrite is None or route.rewrite.strip_prefix is None:
+        return
+    prefix = route.rewrite.strip_prefix.rstrip("/")
+    for pattern in route.match.paths:
+        try:
+            parsed = parse_path(pattern)
+        except PatternError:
+            continue
+        if parsed.regex is None and not f"{pattern}/".startswith(f"{prefix}/") and "{" not in pattern[: len(prefix)]:
+            message = f"the path {pattern} does not begin with {prefix}"
+            _warn(document, "lint.prefix", message, (*path, "rewrite", "strip_prefix"))

@@ -1,0 +1,148 @@
+"""Policies of the configuration: checked, merged with the global ones and put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError
+
+from gatewright.config.document import Document, suggestion
+from gatewright.config.messages import report
+from gatewright.config.route import PolicyItem, Route
+from gatewright.config.tree import Path
+from gatewright.errors import GatewrightError
+from gatewright.plugins.registry import Registry
+from gatewright.policies import BUILTIN
+from gatewright.sdk.policy import STAGES, InvalidPolicy, Policy, PolicyConfig
+from gatewright.snapshot.checking import CheckEnv, check_expression
+from gatewright.snapshot.model import PolicySpec
+
+Listed = Sequence[tuple[Path, PolicyItem]]
+
+_BUILTIN_ORDER: Final = {policy.name: index for index, policy in enumerate(BUILTIN)}
+_STAGE_ORDER: Final = {stage: index for index, stage in enumerate(STAGES)}
+MOST_REMEMBERED: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Checked:
+    """A policy that was looked at: what the snapshot says of it, None when it is wrong or off."""
+
+    spec: PolicySpec | None
+    name: str
+
+
+class Policies:
+    """Checks every policy once per distinct configuration, and makes each route's list."""
+
+    def __init__(self, document: Document, registry: Registry) -> None:
+        self._document = document
+        self._registry = registry.policies
+        self._unloaded = [problem.message for problem in registry.problems]
+        self._env = CheckEnv()
+        self._good: set[bytes] = set()
+        self._global: list[_Checked] = []
+
+    def set_global(self, items: Listed) -> None:
+        """The policies of every route."""
+        self._global = [self._check(item, path, "") for path, item in items if self._allowed_globally(item, path)]
+
+    def for_all(self) -> tuple[PolicySpec, ...]:
+        """The global policies, in the order in which their request hooks run."""
+        return self._in_stage_order(self._global)
+
+    def of(self, route: Route, path: Path) -> tuple[PolicySpec, ...]:
+        """The policies of a route, in the order in which their request hooks run."""
+        own = [self._check(item, (*path, "policies", index), route.name) for index, item in enumerate(route.policies)]
+        if not own and route.policy_order == "by_stage":
+            return self._in_stage_order(self._global)
+        replaced = {checked.name for checked in own}
+        merged = [checked for checked in self._global if checked.name not in replaced] + own
+        if route.policy_order == "as_written":
+            return tuple(checked.spec for checked in merged if checked.spec is not None)
+        return self._in_stage_order(merged)
+
+    def _in_stage_order(self, items: Sequence[_Checked]) -> tuple[PolicySpec, ...]:
+        specs = [checked.spec for checked in items if checked.spec is not None]
+        return tuple(sorted(specs, key=self._place))
+
+    def _place(self, spec: PolicySpec) -> tuple[int, int, str]:
+        stage = self._registry[spec.type].stage
+        return _STAGE_ORDER[stage], _BUILTIN_ORDER.get(spec.type, len(_BUILTIN_ORDER)), spec.type
+
+    # --- checks ---------------------------------------------------------------------------------------------------
+
+    def _allowed_globally(self, item: PolicyItem, path: Path) -> bool:
+        if item.config is None:
+            message = "'off' leaves out a policy of every route, and this is the list of those"
+            self._document.problem("policy.value", message, (*path, item.type), hint="take the entry away")
+            return False
+        return True
+
+    def _check(self, item: PolicyItem, path: Path, scope: str) -> _Checked:
+        policy = self._registry.get(item.type)
+        if policy is None:
+            self._unknown(item.type, path)
+            return _Checked(None, item.type)
+        if item.config is None:
+            return _Checked(None, item.type)
+        key = msgspec.json.encode((item.type, item.config, item.when))
+        if key not in self._good:
+            if not self._is_good(policy, item, (*path, item.type)):
+                return _Checked(None, item.type)
+            if len(self._good) < MOST_REMEMBERED:
+                self._good.add(key)
+        spec = PolicySpec(item.type, item.config, item.when or "", scope)
+        return _Checked(spec, item.type)
+
+    def _unknown(self, name: str, path: Path) -> None:
+        known = sorted(self._registry)
+        hint = suggestion(name, known) or f"policies are {', '.join(known)}"
+        self._document.problem(
+            "policy.unknown", f"unknown policy '{name}'", (*path, name), key=True, hint=hint, related=self._unloaded
+        )
+
+    def _is_good(self, policy: type[Policy[Any]], item: PolicyItem, path: Path) -> bool:
+        when_is_good = self._check_when(item.when, (*path, "when"))
+        settings = item.config or {}
+        try:
+            config = policy.config.model_validate(settings)
+        except ValidationError as error:
+            report(self._document, error, policy.config, path, "policy")
+            return False
+        return self._builds(policy, config, path) and when_is_good
+
+    def _check_when(self, when: object, path: Path) -> bool:
+        if when is None:
+            return True
+        if not isinstance(when, str):
+            self._document.problem(
+                "policy.type", "'when' must be an expression, as text", path, hint="put it in quotes"
+            )
+            return False
+        return not when or check_expression(self._document, when, path)
+
+    def _builds(self, policy: type[Policy[Any]], config: PolicyConfig, path: Path) -> bool:
+        """Whether the policy accepts its configuration. What it compiles, it compiles here once, without I/O."""
+        try:
+            policy(config, self._env)
+        except InvalidPolicy as error:
+            place = (*path, *_parts(error.path))
+            self._document.problem("policy.value", str(error), place)
+        except (ValueError, GatewrightError) as error:
+            self._document.problem("policy.value", str(error), path, key=True)
+        except Exception as error:  # noqa: BLE001 - a plugin's constructor may raise anything, and it must have a place
+            message = f"the policy '{policy.name}' failed: {type(error).__name__}: {error}"
+            self._document.problem("policy.failed", message, path, key=True)
+        else:
+            return True
+        return False
+
+
+def _parts(path: str) -> Path:
+    """``limits[2].by`` as a path."""
+    parts = path.replace("[", ".").replace("]", "").split(".")
+    return tuple(int(part) if part.isdigit() else part for part in parts if part)

@@ -1,0 +1,238 @@
+"""Models → snapshot: references followed, defaults filled, rules checked that concern more than one key."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+import msgspec
+
+from gatewright.config.base import Address, split_bind
+from gatewright.config.consumer import Consumer, Credential
+from gatewright.config.document import Document
+from gatewright.config.gateway import AccessLog, Admin
+from gatewright.config.listener import Listener
+from gatewright.config.loader import Loaded
+from gatewright.config.tree import Path
+from gatewright.plugins.registry import Registry
+from gatewright.snapshot import model
+from gatewright.snapshot.policies import Policies
+from gatewright.snapshot.routes import Routes
+from gatewright.snapshot.unavailable import refuse_in_listener, refuse_in_settings
+from gatewright.snapshot.upstreams import Upstreams
+
+CGROUP: Final = FilePath("/sys/fs/cgroup")
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def resolve(
+    loaded: Loaded,
+    registry: Registry,
+    *,
+    plugins: Sequence[str] = (),
+    addresses: Mapping[str, Sequence[str]] | None = None,
+    version: int = 1,
+) -> tuple[model.Snapshot, set[str]]:
+    """The snapshot, and the host names whose addresses it needs.
+
+    Problems go to ``loaded.document``; with an error among them the snapshot is not fit for use. ``plugins`` are the
+    configured ones with their files' whole paths; ``addresses`` gives the addresses of host names.
+    """
+    document, settings = loaded.document, loaded.settings
+    refuse_in_settings(document, settings)
+    listeners = _listeners(document, loaded.listeners)
+    consumers = _consumers(document, loaded.consumers)
+    upstreams = Upstreams(document, addresses or {})
+    policies = Policies(document, registry)
+    policies.set_global(loaded.policies)
+    _unique_names(document, loaded.routes, "route")
+    routes = Routes(document, policies, loaded.upstreams, loaded.names)
+    snapshot = model.Snapshot(
+        version=version,
+        workers=settings.workers or processors(),
+        drain_timeout=settings.drain_timeout,
+        listeners=listeners,
+        upstreams=upstreams.resolve(loaded.upstreams, loaded.names["upstreams"]),
+        routes=routes.resolve(loaded.routes),
+        consumers=consumers,
+        policies=policies.for_all(),
+        plugins=tuple(plugins),
+        access_log=_access_log(document, settings.telemetry.access_log),
+        admin=_admin(document, settings.admin),
+        max_rate_keys=settings.state.max_keys,
+        max_metric_series=settings.telemetry.metrics.max_series,
+        metadata=settings.metadata | _plugins_digest(registry),
+    )
+    _check_binds(document, loaded.listeners, settings.admin)
+    return msgspec.structs.replace(
+        snapshot, digest=_digest(msgspec.structs.replace(snapshot, version=0))
+    ), upstreams.hosts
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(_encode(value)).hexdigest()
+
+
+def _plugins_digest(registry: Registry) -> dict[str, str]:
+    """Tells workers that plugins' code has changed, though not a word of the configuration has."""
+    if not registry.files:
+        return {}
+    digest = hashlib.sha256()
+    for file in sorted(set(registry.files)):
+        try:
+            digest.update(file.read_bytes())
+        except OSError:
+            digest.update(str(file).encode("utf-8", "surrogateescape"))  # gone since it was loaded
+    return {"plugins_digest": digest.hexdigest()}
+
+
+def _unique_names(document: Document, items: Iterable[tuple[Path, Any]], what: str) -> None:
+    seen: dict[str, Path] = {}
+    for path, item in items:
+        first = seen.setdefault(item.name, path)
+        if first is not path:
+            document.problem(
+                "config.duplicate",
+                f"there is another {what} with the name '{item.name}'",
+                (*path, "name"),
+                related=[f"the first is at {document.node((*first, 'name')).place()}"],
+            )
+
+
+# --- listeners ----------------------------------------------------------------------------------------------------
+
+
+def _listeners(document: Document, listeners: list[tuple[Path, Listener]]) -> tuple[model.Listener, ...]:
+    _unique_names(document, listeners, "listener")
+    if not listeners and not document.data.get("listeners"):
+        hint = "listeners: [{name: public, bind: 127.0.0.1:8000}]"
+        document.problem("config.missing_key", "there is no listener", (), hint=hint)
+    found = []
+    for path, listener in listeners:
+        refuse_in_listener(document, listener, path)
+        found.append(
+            model.Listener(
+                name=listener.name,
+                bind=_bind(document, listener.bind, (*path, "bind")),
+                protocols=tuple(listener.protocols or ("http1",)),
+                trusted_proxies=listener.trusted_proxies,
+                proxy_protocol=listener.proxy_protocol,
+                limits=model.Limits(**listener.limits.model_dump()),
+            )
+        )
+    return tuple(found)
+
+
+def _bind(document: Document, bind: str, path: Path) -> str:
+    """The address, with the path of a unix socket made absolute."""
+    if not bind.startswith("unix:"):
+        return bind
+    return f"unix:{(document.base(path) / bind[5:]).absolute()}"
+
+
+def _check_binds(document: Document, listeners: list[tuple[Path, Listener]], admin: Admin | None) -> None:
+    """Two listeners cannot have one address; one on every address takes the port from all others."""
+    binds = [((*path, "bind"), listener.bind) for path, listener in listeners]
+    if admin is not None:
+        binds.append((("admin", "bind"), admin.bind))
+    seen: list[tuple[Path, Address]] = []
+    for path, bind in binds:
+        address = split_bind(bind)
+        clash = next((other for other in seen if _clash(address, other[1])), None)
+        if clash is not None and document.node(path) is not document.node(clash[0]):
+            where = document.node(clash[0]).place()
+            message = f"the address {bind} is already taken"
+            document.problem("config.bind", message, path, related=[f"by the one at {where}"])
+        seen.append((path, address))
+
+
+def _clash(one: Address, other: Address) -> bool:
+    if one.port != other.port or one.port == 0:
+        return False
+    if one.host == other.host or one.port == -1:
+        return one.host == other.host
+    wide = {"0.0.0.0": ".", "::": ":"}  # noqa: S104 - only compared, never bound here
+    return any(mark in second.host for first, second in ((one, other), (other, one)) if (mark := wide.get(first.host)))
+
+
+# --- consumers ----------------------------------------------------------------------------------------------------
+
+
+def _consumers(document: Document, consumers: list[tuple[Path, Consumer]]) -> tuple[model.Consumer, ...]:
+    _unique_names(document, consumers, "consumer")
+    seen: dict[str, Path] = {}
+    found = []
+    for path, consumer in consumers:
+        credentials = []
+        for index, credential in enumerate(consumer.credentials):
+            place = (*path, "credentials", index)
+            resolved = _credential(document, credential, place)
+            if resolved is None:
+                continue
+            first = seen.setdefault(resolved.digest, place)
+            if first is not place:
+                where = document.node(first).place()
+                document.problem(
+                    "config.duplicate", "this credential is given twice", place, related=[f"the first is at {where}"]
+                )
+            credentials.append(resolved)
+        found.append(model.Consumer(consumer.name, consumer.groups, consumer.metadata, tuple(credentials)))
+    return tuple(found)
+
+
+def _credential(document: Document, credential: Credential, path: Path) -> model.Credential | None:
+    if len(credential.model_fields_set) != 1:
+        message = "a credential has exactly one of api_key and api_key_sha256"
+        document.problem("config.credential", message, path)
+        return None
+    if credential.api_key is not None:
+        return model.Credential("api_key", hashlib.sha256(credential.api_key.encode()).hexdigest())
+    return model.Credential("api_key", (credential.api_key_sha256 or "").lower())
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+def _access_log(document: Document, log: AccessLog) -> model.AccessLog:
+    path: Path = ("telemetry", "access_log")
+    to = log.to
+    if to not in ("stdout", "stderr", "off"):
+        to = str((document.base((*path, "to")) / to).absolute())
+    elif log.rotate.model_fields_set:
+        document.problem("config.conflict", f"'rotate' needs a file, not {to}", (*path, "rotate"), key=True)
+    return model.AccessLog(
+        format=log.format,
+        to=to,
+        sample=log.sample,
+        max_bytes=log.rotate.size,
+        max_age=log.rotate.age,
+        keep=log.rotate.keep,
+        redact=log.redact,
+    )
+
+
+def _admin(document: Document, admin: Admin | None) -> model.Admin | None:
+    if admin is None:
+        return None
+    address = split_bind(admin.bind)
+    if not admin.token and address.port != -1 and not ipaddress.ip_address(address.host).is_loopback:
+        message = "without a token the admin listener may only be bound to a loopback address"
+        hint = "give it a token: ${env:GATEWRIGHT_ADMIN_TOKEN}, or bind it to 127.0.0.1"
+        document.problem("config.admin", message, ("admin", "bind"), hint=hint)
+    return model.Admin(_bind(document, admin.bind, ("admin", "bind")), admin.token)
+
+
+def processors(cgroup: FilePath = CGROUP) -> int:
+    """The processors this process may use: affinity, and the quota of its control group, rounded up."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (cgroup / "cpu.max").read_text("ascii").split()
+        if quota != "max":
+            count = min(count, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass  # not Linux, or no quota
+    return max(1, count)
