@@ -25,15 +25,22 @@ _MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "index", "pairs")
+    __slots__ = ("_blocks", "_lines", "index", "not_forwarded", "pairs")
 
-    def __init__(self, pairs: Iterable[Pair]) -> None:
+    def __init__(self, pairs: Iterable[Pair], lines: list[bytes] | None = None) -> None:
         self.pairs: tuple[Pair, ...] = tuple(pairs)
         #: First value of each name.
-        self.index: dict[bytes, bytes] = {}
-        for name, value in self.pairs:
-            self.index.setdefault(name, value)
+        self.index: dict[bytes, bytes] = dict(reversed(self.pairs))
+        #: The checked lines as they came, one for each pair: forwarded in the sender's spelling, and joining them
+        #: costs a third of writing the pairs anew.
+        self._lines = lines
         self._blocks: dict[frozenset[bytes], bytes] = {}
+        #: Names that concern one connection only; parsers of whole messages fill it in.
+        self.not_forwarded: frozenset[bytes] = NONE
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of ``name``, in order."""
+        return [value for other, value in self.pairs if other == name]
 
     def block(self, dropped: frozenset[bytes]) -> bytes:
         """The lines ``name: value CRLF`` of all fields but those named in ``dropped``, as one piece."""
@@ -43,8 +50,12 @@ class Fields:
         return block
 
     def _write(self, dropped: frozenset[bytes]) -> bytes:
-        out = [b"%b: %b\r\n" % pair for pair in self.pairs if pair[0] not in dropped]
-        block = b"".join(out)
+        if self._lines is None:
+            block = b"".join([b"%b: %b\r\n" % pair for pair in self.pairs if pair[0] not in dropped])
+        else:
+            kept = [line for line, pair in zip(self._lines, self.pairs, strict=True) if pair[0] not in dropped]
+            kept.append(b"")
+            block = b"\r\n".join(kept)
         if len(self._blocks) >= _MOST_BLOCKS:
             self._blocks.clear()
         self._blocks[dropped] = block

@@ -1,0 +1,23 @@
+"""Status lines, built once."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_PHRASES[418] = "I'm a teapot"
+
+#: status → "HTTP/1.1 200 OK\r\n"; every three-digit status has a line, known or not.
+STATUS_LINE: dict[int, bytes] = {
+    code: b"HTTP/1.1 %d %b\r\n" % (code, _PHRASES.get(code, "").encode()) for code in range(100, 1000)
+}
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status, or an empty string."""
+    return _PHRASES.get(status, "")
+
+
+def has_no_body(status: int) -> bool:
+    """Whether a response with this status never has a body (RFC 9110 section 6.4.1)."""
+    return status in {204, 304} or status < 200

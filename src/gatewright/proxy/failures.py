@@ -1,0 +1,183 @@
+"""What the exchange does when things do not go as planned. Cold: none of it runs for a request that succeeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatewright.http.headers import NO_FIELDS, Pair
+from gatewright.http.reply import Reply
+from gatewright.proxy import ports
+from gatewright.proxy.endpoints import (
+    CANCELLED,
+    FAILED_CONNECT,
+    FAILED_RESET,
+    FAILED_STATUS,
+    FAILED_TIMEOUT,
+)
+from gatewright.proxy.families import RETRIES
+from gatewright.proxy.respond import core_reply
+from gatewright.proxy.retry import IDEMPOTENT
+from gatewright.wire.h1 import CHUNKED
+
+if TYPE_CHECKING:
+    from gatewright.http.head import ResponseHead
+    from gatewright.proxy.exchange import Exchange
+
+#: Kept-alive connections that may turn out to be closed, in a row, before it counts as a failure.
+_MOST_STALE = 3
+
+#: condition → (outcome for the endpoint, reason for the client, name of the retry condition)
+CONDITIONS: dict[str, tuple[int, str, str]] = {
+    ports.CONNECT: (FAILED_CONNECT, "upstream.connect", "connect"),
+    ports.CONNECT_TIMEOUT: (FAILED_CONNECT, "upstream.connect_timeout", "connect"),
+    ports.RESET: (FAILED_RESET, "upstream.reset", "reset"),
+    ports.TIMEOUT: (FAILED_TIMEOUT, "upstream.timeout", "timeout"),
+    ports.IDLE: (FAILED_TIMEOUT, "upstream.idle_timeout", "timeout"),
+    ports.TRUNCATED: (FAILED_RESET, "upstream.truncated", "reset"),
+    ports.MALFORMED: (FAILED_RESET, "upstream.malformed", ""),
+    ports.OVERLOADED: (CANCELLED, "upstream.overloaded", ""),
+    ports.STALE: (CANCELLED, "upstream.reset", "reset"),
+}
+
+
+def no_endpoint(ex: Exchange, now: float) -> None:
+    """No endpoint may be used: try the failover upstream, else say why."""
+    upstream = ex.upstream
+    if _failed_over(ex):
+        return ex.pick()
+    reason, retry_after = upstream.refusal(now)  # type: ignore[union-attr]
+    if ex.tries and ex.reason:
+        return ex.answer(core_reply(ex.reason), 0)  # the last try's own failure says more than "no other endpoint"
+    return ex.answer(core_reply(reason, retry_after), 0)
+
+
+def upstream_failed(ex: Exchange, condition: str) -> None:
+    """A try has failed without a complete response."""
+    if ex.ended:
+        return None
+    outcome, reason, retry_condition = CONDITIONS[condition]
+    sent = ex.conn is not None
+    ex.conn = None
+    ex.queued = None
+    ex.release(outcome, reason)
+    if ex.response_started:
+        return truncate(ex, reason)
+    ex.reason = reason
+    if condition == ports.STALE and ex.tries <= _MOST_STALE and _can_send_again(ex, sent=sent):
+        return ex.pick()
+    if retry_condition and _may_retry(ex, retry_condition, sent=sent):
+        return _again(ex)
+    if _can_send_again(ex, sent=sent) and _failed_over(ex):
+        return ex.pick()
+    return ex.answer(core_reply(reason), 0)
+
+
+def retried(ex: Exchange, status: int) -> bool:
+    """The endpoint answered with a status that is worth another try: True when one is made."""
+    if not _may_retry(ex, status, sent=True):
+        if status in {502, 503, 504} and _can_send_again(ex, sent=True) and ex.upstream.spec.failover:  # type: ignore[union-attr]
+            let_go(ex, FAILED_STATUS)
+            _failed_over(ex)
+            ex.pick()
+            return True
+        return False
+    let_go(ex, FAILED_STATUS)
+    _again(ex)
+    return True
+
+
+def _may_retry(ex: Exchange, condition: str | int, *, sent: bool) -> bool:
+    replayable = ex.body is None or ex.body.kept is not None
+    upstream = ex.upstream
+    return upstream.may_retry(  # type: ignore[union-attr]
+        ex.retries, ex.request.method, condition, ex.tries, sent, replayable, ex.world.now
+    )
+
+
+def _can_send_again(ex: Exchange, *, sent: bool) -> bool:
+    if ex.body is not None and ex.body.kept is None:
+        return False
+    return not sent or ex.request.method in IDEMPOTENT
+
+
+def _again(ex: Exchange) -> None:
+    """Another try, after a pause; on another endpoint where there is one."""
+    ex.world.stats.count(RETRIES, ex.upstream.name, ex.reason or str(ex.status))  # type: ignore[union-attr]
+    if ex.endpoint is not None:
+        ex.tried = (*ex.tried, ex.endpoint)
+    ex.task = ex.world.later(ex.retries.delay(ex.tries, ex.world.rand), ex.try_again)
+
+
+def _failed_over(ex: Exchange) -> bool:
+    """Whether the exchange now has its upstream's failover upstream instead."""
+    name = ex.upstream.spec.failover  # type: ignore[union-attr]
+    if not name:
+        return False
+    ex.use(ex.runtime.upstreams[name])
+    ex.tried = ()
+    ex.reason = ""
+    return True
+
+
+def let_go(ex: Exchange, outcome: int = CANCELLED) -> None:
+    """Whatever the exchange waits for or holds upstream is given up."""
+    if ex.task is not None:
+        ex.task.cancel()
+        ex.task = None
+    if ex.queued is not None:
+        ex.queued.forget(ex)
+        ex.queued = None
+    conn = ex.conn
+    if conn is not None:
+        ex.conn = None
+        conn.cancel()
+    ex.release(outcome)
+
+
+def set_cookie(ex: Exchange, response: ResponseHead) -> None:
+    """Sticky sessions: lead the client back to this endpoint next time."""
+    cookie = ex.upstream.set_cookie(ex, ex.endpoint)  # type: ignore[union-attr,arg-type]
+    if cookie is not None:
+        response.headers.added.append((b"set-cookie", cookie))
+
+
+def truncate(ex: Exchange, reason: str) -> None:
+    """The response has begun and cannot be completed: the client must notice, so its connection ends here."""
+    ex.client.abort()
+    ex.finish(reason)
+
+
+def replace_response(ex: Exchange, reply: Reply, i: int) -> None:
+    """A response hook answers instead of the endpoint; the hooks behind it see the new response."""
+    ex.held = None
+    let_go(ex, FAILED_STATUS if ex.status >= 500 else CANCELLED)
+    ex.answer(reply, i)
+
+
+def release_held(ex: Exchange) -> None:
+    """A response hook has stopped waiting: pass on what came meanwhile."""
+    held, ex.held = ex.held, None
+    for piece in held or ():
+        ex.on_response_body(piece)
+    ended = ex.vars.pop(_ENDED, None)
+    if ended is not None:
+        ex.on_response_end(ended)
+    elif ex.conn is not None:
+        ex.conn.resume()
+
+
+_ENDED = "gatewright.response_ended"
+
+
+def hold_end(ex: Exchange, trailers: tuple[Pair, ...]) -> None:
+    """The response ended while a response hook waits. Its connection is no longer ours."""
+    ex.conn = None
+    ex.vars[_ENDED] = trailers
+
+
+def body_framing(ex: Exchange) -> int:
+    """How the request body is framed upstream: chunked when a policy has taken its length away."""
+    framing = ex.body.framing  # type: ignore[union-attr]
+    if framing > 0 and ex.request.headers.fields is not NO_FIELDS and b"content-length" not in ex.request.headers:
+        return CHUNKED
+    return framing

@@ -1,0 +1,108 @@
+"""The compiled configuration that a worker serves from: immutable, shared by the exchanges that began with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gatewright.http.reply import Reply
+
+if TYPE_CHECKING:
+    from gatewright.http.forwarding import Trust
+    from gatewright.proxy.endpoints import Upstream
+    from gatewright.proxy.exchange import Exchange
+    from gatewright.proxy.record import RouteStats
+    from gatewright.proxy.retry import RetryPolicy
+    from gatewright.proxy.router import Router
+    from gatewright.sdk.policy import Hook, Policy
+    from gatewright.snapshot.model import Listener, Snapshot, Timeouts
+
+
+class Route:
+    """A compiled route. ``digest`` tells whether a new configuration may use it again."""
+
+    __slots__ = (
+        "action",
+        "allows_preflight",
+        "choose",
+        "digest",
+        "host",
+        "max_body",
+        "name",
+        "policies",
+        "record_chain",
+        "request_body_chain",
+        "request_chain",
+        "response_body_chain",
+        "response_chain",
+        "response_from",
+        "retries",
+        "rewrite",
+        "spec",
+        "stats",
+        "timeout",
+        "timeouts",
+        "upstreams",
+        "websocket",
+    )
+
+    def __init__(self, name: str, stats: RouteStats) -> None:
+        self.name = name
+        self.stats = stats
+        self.digest = ""
+        self.spec: Any = None
+        self.policies: tuple[Policy[Any], ...] = ()
+        self.request_chain: tuple[Hook, ...] = ()
+        self.response_chain: tuple[Hook, ...] = ()
+        #: Index in ``response_chain`` to begin with when the i-th request hook has answered (i counts from 1).
+        self.response_from: tuple[int, ...] = (0,)
+        self.record_chain: tuple[Hook, ...] = ()
+        self.request_body_chain: tuple[Hook, ...] = ()
+        self.response_body_chain: tuple[Hook, ...] = ()
+        self.allows_preflight = False
+        #: Makes the answer of a route without an upstream (redirect, fixed response, no route).
+        self.action: Callable[[Exchange], Reply] | None = None
+        self.upstreams: tuple[Upstream, ...] = ()
+        self.choose: Callable[[Exchange], Upstream] = _no_upstream
+        self.rewrite: Callable[[Exchange], bytes] | None = None
+        self.host: bytes | None = None
+        self.timeout: float | None = None
+        #: Instead of the upstream's, when set.
+        self.timeouts: Timeouts | None = None
+        self.retries: RetryPolicy | None = None
+        self.max_body = 0
+        self.websocket = True
+
+
+def _no_upstream(ex: Exchange) -> Upstream:
+    raise LookupError("a route without an upstream was asked for one")
+
+
+class ListenerRuntime:
+    """What one listener serves."""
+
+    __slots__ = ("name", "router", "runtime", "spec", "trust")
+
+    def __init__(self, spec: Listener, router: Router, trust: Trust, runtime: Runtime) -> None:
+        self.name = spec.name
+        self.spec = spec
+        self.router = router
+        self.trust = trust
+        self.runtime = runtime
+
+
+class Runtime:
+    """A compiled snapshot."""
+
+    __slots__ = ("listeners", "routers", "routes", "snapshot", "unmatched", "upstreams", "version")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.version = snapshot.version
+        self.upstreams: dict[str, Upstream] = {}
+        self.routes: dict[str, Route] = {}
+        #: By the set of routes they hold: listeners that serve the same routes share one.
+        self.routers: dict[tuple[str, ...], Router] = {}
+        self.listeners: dict[str, ListenerRuntime] = {}
+        #: Stands in for a route when there is none.
+        self.unmatched: Route

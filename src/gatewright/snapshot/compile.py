@@ -1,0 +1,217 @@
+"""Snapshot → runtime: the pure part of applying a configuration.
+
+:func:`compile_snapshot` is a generator that rests every few routes, so that a worker compiles between two turns of its
+loop while it serves. What the previous runtime had compiled from the same words is used again: routes by their digest,
+upstreams by their name (they live on, with all they know of their endpoints). Nothing of the previous runtime is
+changed before everything of the new one has been compiled: upstreams are brought up to date in the last step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gatewright.http.forwarding import Trust
+from gatewright.plugins.guard import conditional, guard
+from gatewright.proxy.actions import (
+    FixedAction,
+    OneUpstream,
+    PathRewrite,
+    RedirectAction,
+    SplitChoice,
+    no_route,
+)
+from gatewright.proxy.endpoints import Upstream
+from gatewright.proxy.pool import Pool
+from gatewright.proxy.retry import RetryPolicy
+from gatewright.proxy.router import build_router
+from gatewright.proxy.runtime import ListenerRuntime, Route, Runtime
+from gatewright.sdk.policy import Hook, Policy, overrides
+from gatewright.snapshot.env import Note, PolicyEnv
+
+if TYPE_CHECKING:
+    from gatewright.ipc.messages import BreakerChange, HealthChange
+    from gatewright.plugins.registry import Registry
+    from gatewright.proxy.ports import World
+    from gatewright.clock import Clock
+    from gatewright.proxy.shared import SharedTable
+    from gatewright.snapshot.model import PolicySpec, Snapshot
+    from gatewright.snapshot.model import Route as RouteSpec
+
+_HOOKS = ("on_request", "on_response", "on_record", "on_request_chunk", "on_response_chunk")
+_STEP = 50  # routes between two rests
+
+
+class Site(Protocol):
+    """What compiling needs of the process it runs in."""
+
+    world: World
+    registry: Registry
+    policy_clock: Clock
+    shared: SharedTable
+    note: Note
+
+    def notify(self, change: HealthChange | BreakerChange) -> None:
+        """This worker's traffic has changed what is thought of an endpoint."""
+
+
+def compile_snapshot(snapshot: Snapshot, site: Site, previous: Runtime | None) -> Generator[None, None, Runtime]:
+    """Compile ``snapshot``. Raises ValueError (InvalidPolicy included) for what cannot work."""
+    runtime = Runtime(snapshot)
+    same_ground = previous is not None and _ground(previous.snapshot) == _ground(snapshot)
+    known = previous.routes if previous is not None and same_ground else {}
+    _make_upstreams(runtime, site, previous)
+    for number, spec in enumerate(snapshot.routes):
+        if not number % _STEP:
+            yield
+        old = known.get(spec.name)
+        if old is not None and old.digest == spec.digest != "" and _keeps_upstreams(old, runtime):
+            runtime.routes[spec.name] = old
+        else:
+            runtime.routes[spec.name] = _compile_route(spec, runtime, site)
+    runtime.unmatched = _compile_unmatched(snapshot, site)
+    yield from _compile_listeners(runtime, previous)
+    _settle_upstreams(runtime, site)
+    return runtime
+
+
+def _ground(snapshot: Snapshot) -> tuple[Any, ...]:
+    """What all routes stand on: when it changes, they are all compiled anew."""
+    return snapshot.plugins, snapshot.consumers, snapshot.metadata.get("plugins_digest")
+
+
+# --- upstreams ----------------------------------------------------------------------------------------------------
+
+
+def _make_upstreams(runtime: Runtime, site: Site, previous: Runtime | None) -> None:
+    """Upstreams that are known live on; they are changed in :func:`_settle_upstreams`."""
+    known = previous.upstreams if previous is not None else {}
+    world = site.world
+    for spec in runtime.snapshot.upstreams:
+        upstream = known.get(spec.name)
+        if upstream is None:
+            upstream = Upstream(spec, site.notify, world.rand)
+        runtime.upstreams[spec.name] = upstream
+
+
+def _settle_upstreams(runtime: Runtime, site: Site) -> None:
+    world = site.world
+    workers = runtime.snapshot.workers
+    for spec in runtime.snapshot.upstreams:
+        upstream = runtime.upstreams[spec.name]
+        if upstream.spec is not spec:
+            for endpoint in upstream.update(spec):
+                if endpoint.pool is not None:
+                    endpoint.pool.close()
+        for endpoint in upstream.endpoints:
+            if endpoint.pool is None:
+                endpoint.pool = Pool(endpoint, world)
+                endpoint.stats = world.stats.endpoint(upstream.name, endpoint.key)
+            endpoint.pool.configure(spec.pool, spec.timeouts.connect, workers)
+
+
+def _keeps_upstreams(route: Route, runtime: Runtime) -> bool:
+    """Whether the upstream objects that a compiled route points to are still those of the runtime."""
+    return all(runtime.upstreams.get(upstream.name) is upstream for upstream in route.upstreams)
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
+    world = site.world
+    route = Route(spec.name, world.stats.route(spec.name))
+    route.digest = spec.digest
+    route.spec = spec
+    route.timeout = spec.timeout
+    route.timeouts = spec.timeouts
+    route.retries = RetryPolicy(spec.retries) if spec.retries is not None else None
+    route.websocket = spec.websocket
+    route.max_body = min(
+        [spec.max_body] if spec.max_body is not None else [each.limits.body for each in runtime.snapshot.listeners],
+        default=64 * 1024 * 1024,
+    )
+    if spec.redirect is not None:
+        route.action = RedirectAction(spec.redirect)
+    elif spec.respond is not None:
+        route.action = FixedAction(spec.respond)
+    else:
+        upstreams = runtime.upstreams
+        route.upstreams = tuple(upstreams[split.upstream] for split in spec.to)
+        if len(spec.to) == 1:
+            route.choose = OneUpstream(route.upstreams[0])
+        else:
+            route.choose = SplitChoice(spec.to, upstreams, world.rand)
+    rewrite = spec.rewrite
+    if rewrite is not None:
+        route.host = rewrite.host.encode() if rewrite.host else None
+        if rewrite.path is not None or rewrite.strip_prefix or rewrite.add_prefix or rewrite.regex:
+            route.rewrite = PathRewrite(rewrite)
+    _add_policies(route, spec.policies, runtime.snapshot, site)
+    return route
+
+
+def _compile_unmatched(snapshot: Snapshot, site: Site) -> Route:
+    """The stand-in where no route takes a request: the gateway's own policies run, then 404 or 405."""
+    route = Route("", site.world.stats.route(""))
+    route.action = no_route
+    _add_policies(route, snapshot.policies, snapshot, site)
+    return route
+
+
+def _add_policies(route: Route, specs: tuple[PolicySpec, ...], snapshot: Snapshot, site: Site) -> None:
+    """Build the policies and lay out their chains."""
+    policies: list[Policy[Any]] = []
+    hooks: list[dict[str, Hook]] = []
+    for spec in specs:
+        cls = site.registry.policies[spec.type]
+        env = PolicyEnv(snapshot, spec.type, spec.scope, site.policy_clock, site.shared, site.world.stats, site.note)
+        policy = cls(cls.config.model_validate(spec.config), env)
+        policies.append(policy)
+        hooks.append(_hooks(policy, spec, env))
+    route.policies = tuple(policies)
+    route.allows_preflight = any(getattr(policy, "allows_preflight", False) for policy in policies)
+    request = [i for i, each in enumerate(hooks) if "on_request" in each]
+    response = [i for i, each in enumerate(hooks) if "on_response" in each]
+    route.request_chain = _chain(hooks, "on_request")
+    route.response_chain = _chain(hooks, "on_response")[::-1]
+    # Response hooks of policies behind the one that answered have not seen the request: they are skipped.
+    route.response_from = (0, *(sum(i > at for i in response) for at in request))
+    route.record_chain = _chain(hooks, "on_record")
+    route.request_body_chain = _chain(hooks, "on_request_chunk")
+    route.response_body_chain = _chain(hooks, "on_response_chunk")[::-1]
+
+
+def _hooks(policy: Policy[Any], spec: PolicySpec, env: PolicyEnv) -> dict[str, Hook]:
+    """The hooks that a policy has, with a guard around foreign ones and its condition around all."""
+    condition = env.expression(spec.when) if spec.when else None
+    hooks: dict[str, Hook] = {}
+    for name in _HOOKS:
+        if overrides(policy, name):
+            hook = guard(policy, name, env)
+            hooks[name] = hook if condition is None else conditional(hook, condition, policy, name, env)
+    return hooks
+
+
+def _chain(hooks: list[dict[str, Hook]], name: str) -> tuple[Hook, ...]:
+    return tuple(each[name] for each in hooks if name in each)
+
+
+# --- listeners ----------------------------------------------------------------------------------------------------
+
+
+def _compile_listeners(runtime: Runtime, previous: Runtime | None) -> Generator[None, None, None]:
+    """Listeners that serve the same routes share one router."""
+    specs = runtime.snapshot.routes
+    for listener in runtime.snapshot.listeners:
+        names = tuple(spec.name for spec in specs if not spec.listeners or listener.name in spec.listeners)
+        router = runtime.routers.get(names)
+        if router is None:
+            old = previous.listeners.get(listener.name) if previous is not None else None
+            chosen = [spec for spec in specs if not spec.listeners or listener.name in spec.listeners]
+            rows = [(runtime.routes[spec.name], spec.match, spec.priority) for spec in chosen]
+            router = yield from build_router(rows, old.router if old is not None else None)
+            runtime.routers[names] = router
+        trust = Trust(tuple(ip_network(network, strict=False) for network in listener.trusted_proxies))
+        runtime.listeners[listener.name] = ListenerRuntime(listener, router, trust, runtime)

@@ -1,0 +1,611 @@
+"""HTTP/1.x from clients: one connection, one exchange at a time, pipelined requests in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from gatewright.errors import ProtocolError
+from gatewright.http.forwarding import Origin, trace_back
+from gatewright.http.head import HTTP11, RequestHead, ResponseHead
+from gatewright.http.headers import Fields, Headers, Pair
+from gatewright.http.status import STATUS_LINE
+from gatewright.http.target import parse_authority, split_target
+from gatewright.proxy.exchange import Exchange
+from gatewright.proxy.respond import core_reply, problem
+from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
+from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, parse_request_line
+from gatewright.worker.net.h1_client import JOIN_AT_MOST, WRITE_HIGH, WRITE_LOW
+from gatewright.worker.net.timers import TICK
+from gatewright.worker.net.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from gatewright.proxy.runtime import ListenerRuntime
+    from gatewright.worker.net.h1_client import H1Client
+    from gatewright.worker.net.listener import Listener
+    from gatewright.worker.world import World
+
+#: HEAD: a request's head is awaited. BODY: its body comes. BUSY: it is complete, its response is not.
+#: LINGER: answered and closing, what still comes is thrown away.
+HEAD, BODY, BUSY, TUNNEL, LINGER, CLOSED = range(6)
+
+_NEVER = 86_400.0
+_MEMO_AT_MOST = 4096
+_PIPELINED_AT_MOST = 64 * 1024  # bytes of further requests that are read ahead
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1024 * 1024
+_HALF_CLOSED_SECONDS = 5.0  # a client that has closed its side gets this long for its answer
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class H1Server(asyncio.Protocol):
+    """A client's connection."""
+
+    __slots__ = (
+        "buffer", "chunked", "deadline", "eof", "exchange", "fields", "host", "in_hand", "keep", "left", "listener",
+        "origin", "out", "paused", "peer", "reader", "reading", "requests", "runtime", "scheme", "section", "state",
+        "transport", "tunnelled", "wheel_at", "world",
+    )  # fmt: skip
+
+    def __init__(self, world: World, listener: Listener) -> None:
+        # worker
+        self.world = world
+        self.listener = listener
+        # connection
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.peer = ""
+        self.scheme = listener.scheme
+        self.state = HEAD
+        self.buffer = b""
+        self.requests = 0
+        self.deadline = 0.0
+        self.wheel_at = 0
+        self.reading = False
+        self.paused = False
+        self.eof = False
+        self.tunnelled: Tunnel | None = None
+        # the header section last seen, and what follows from it: clients repeat themselves
+        self.section: bytes | None = None
+        self.fields: RequestFields = None  # type: ignore[assignment]
+        self.host = b""
+        self.origin: Origin = None  # type: ignore[assignment]
+        self.runtime: ListenerRuntime | None = None
+        # request
+        self.exchange: Exchange | None = None
+        self.reader: ChunkedReader | None = None
+        self.left = 0
+        self.in_hand = False
+        # response
+        self.out: list[bytes] = []
+        self.chunked = False
+        self.keep = True
+
+    # --- connection ---------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        peername = transport.get_extra_info("peername")
+        self.peer = peername[0] if isinstance(peername, tuple) else "unix"
+        if not self.listener.opened(self):
+            self._refuse_connection()
+            return
+        self.deadline = self.world.now + self.listener.limits.header_timeout
+        self.world.watch(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whoever's doing."""
+        state, self.state = self.state, CLOSED
+        self.world.unwatch(self)
+        self.listener.closed(self)
+        if state == TUNNEL and self.tunnelled is not None:
+            self.tunnelled.lost(from_client=True)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+
+    def eof_received(self) -> bool:
+        """The client will send no more. It may still wait for its answer (RFC 9112 section 9.6), for a while."""
+        if self.state == TUNNEL:
+            return self.tunnelled.half_closed(from_client=True)  # type: ignore[union-attr]
+        if self.state != BUSY:
+            return False
+        self.eof = True
+        self.keep = False
+        exchange = self.exchange
+        if exchange is not None and not exchange.response_started:
+            self.limit(self.world.now + _HALF_CLOSED_SECONDS)
+        return True
+
+    def close(self) -> None:
+        """Close after what has been written."""
+        self.transport.close()
+
+    # --- request ------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client. Hot."""
+        state = self.state
+        if state == HEAD:
+            self._read(self.buffer + data if self.buffer else data)
+        elif state == BODY:
+            self._feed(data)
+        elif state == TUNNEL:
+            self.tunnelled.from_client(data)  # type: ignore[union-attr]
+        elif state == BUSY:
+            self.buffer += data
+            if len(self.buffer) > _PIPELINED_AT_MOST and not self.paused:
+                self.paused = True
+                self.transport.pause_reading()
+        else:
+            self._discard(data)
+
+    def _read(self, data: bytes) -> None:
+        """Take one request after another, as long as they are answered at once."""
+        self.reading = True
+        self.buffer = b""
+        try:
+            while data and self.state == HEAD:
+                end = data.find(CRLF2)
+                if end < 0 or data[:1] in b"\r\n":
+                    data = self._incomplete(data, end)
+                    continue
+                self._request(data, end)
+                data, self.buffer = self.buffer, b""
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        finally:
+            self.reading = False
+        if data:
+            self.buffer = data
+
+    def _request(self, data: bytes, end: int) -> None:
+        """A head is complete: understand it and begin its exchange."""
+        listener = self.listener
+        limits = listener.limits
+        eol = data.find(b"\r\n")
+        if end > limits.header_bytes:
+            raise ProtocolError("request.headers_too_large", 431)
+        if eol > limits.target_bytes:
+            raise _too_long(data[:eol], limits.target_bytes)
+        method, target, version = parse_request_line(data[:eol])
+        section = data[eol + 2 : end]
+        runtime = listener.runtime
+        if section != self.section or runtime is not self.runtime:
+            self._understand(section, runtime)
+        fields = self.fields
+        path, query, authority, _ = split_target(method, target)
+        host = self.host
+        if version == HTTP11:
+            if fields.host is None:
+                raise ProtocolError("request.host", 400, "an HTTP/1.1 request needs a Host")
+            self.keep = b"close" not in fields.connection and not self.eof
+        else:
+            self.keep = b"keep-alive" in fields.connection
+            if fields.framing == CHUNKED:
+                raise ProtocolError("request.ambiguous", 400, "Transfer-Encoding in an HTTP/1.0 request")
+        if authority:
+            host = _same_authority(authority, fields.host)
+        if method == b"CONNECT":
+            raise ProtocolError("request.tunnel", 501)
+        framing = fields.framing
+        if framing:
+            return self._request_with_body(
+                data[end + 4 :],
+                RequestHead(
+                    method, target, path, query, authority or fields.host or b"", host, self.origin.scheme, version,
+                    Headers(fields),
+                ),
+            )  # fmt: skip
+        self.buffer = data[end + 4 :]
+        self.state = BUSY
+        self._begin(
+            RequestHead(
+                method, target, path, query, authority or fields.host or b"", host, self.origin.scheme, version,
+                Headers(fields),
+            ),
+            0,
+        )  # fmt: skip
+        return None
+
+    def _understand(self, section: bytes, runtime: ListenerRuntime) -> None:
+        """Read a header section, and find out on whose behalf it comes."""
+        self.section = None
+        fields = RequestFields(section, self.listener.limits.headers)
+        self.host = b"" if fields.host is None else parse_authority(fields.host)
+        if fields.expects and fields.index[b"expect"].lower() != b"100-continue":
+            raise ProtocolError("request.expectation", 417)
+        self.origin = trace_back(self.peer, self.scheme, fields.host or b"", fields, runtime.trust)
+        self.fields = fields
+        self.runtime = runtime
+        if len(section) <= _MEMO_AT_MOST:
+            self.section = section
+
+    def _begin(self, request: RequestHead, framing: int) -> Exchange:
+        world = self.world
+        self.requests += 1
+        if self.requests >= self.listener.limits.requests or world.draining:
+            self.keep = False
+        self.deadline = world.now + _NEVER
+        self.exchange = exchange = Exchange(world, self, self.runtime, request, self.origin, framing)  # type: ignore[arg-type]
+        if self.fields.upgrade == b"websocket" and request.version == HTTP11 and not framing:
+            exchange.protocol = "websocket"
+        exchange.begin()
+        return exchange
+
+    def _request_with_body(self, rest: bytes, request: RequestHead) -> None:
+        framing = self.fields.framing
+        self.state = BODY
+        self.left = framing
+        if framing == CHUNKED:
+            self.reader = ChunkedReader()
+            self.in_hand = False
+        else:
+            self.in_hand = len(rest) >= framing
+        exchange = self._begin(request, framing)
+        self._body_timeout()
+        if self.state == BODY:
+            if rest:
+                self._feed(rest)
+        elif self.state == LINGER:
+            self._discard(rest)
+        conn = exchange.conn
+        if conn is not None:
+            conn.flush()
+
+    def _feed(self, data: bytes) -> None:
+        """A piece of a request body."""
+        exchange = self.exchange
+        if exchange is None:  # answered already: read on to the end of the body, to serve the next request
+            exchange = _NOBODY
+        self._body_timeout()
+        left = self.left
+        if left >= 0:
+            rest = b""
+            if len(data) > left:
+                data, rest = data[:left], data[left:]
+            self.left = left - len(data)
+            exchange.on_request_body(data)
+            if not self.left:
+                self._body_complete(exchange, (), rest)
+        else:
+            try:
+                self._feed_chunks(exchange, data)
+            except ProtocolError as error:
+                self._broken_body(error)
+                return
+        conn = exchange.conn
+        if conn is not None:
+            conn.flush()
+
+    def _feed_chunks(self, exchange: Exchange, data: bytes) -> None:
+        reader = self.reader
+        for piece in reader.feed(data):  # type: ignore[union-attr]
+            exchange.on_request_body(piece)
+            if self.state != BODY:
+                return
+        if reader.done:  # type: ignore[union-attr]
+            self.reader = None
+            self._body_complete(exchange, reader.trailers, reader.rest)  # type: ignore[union-attr]
+
+    def _body_complete(self, exchange: Exchange, trailers: tuple[Pair, ...], rest: bytes) -> None:
+        if self.state != BODY:
+            return
+        self.buffer = rest
+        if exchange is _NOBODY:
+            self._next()
+            return
+        self.state = BUSY
+        self.deadline = self.world.now + _NEVER
+        if exchange.route.timeout is not None:
+            self.limit(exchange.started + exchange.route.timeout)
+        exchange.on_request_end(trailers)
+
+    def _body_timeout(self) -> None:
+        if self.state == BODY:
+            deadline = self.world.now + self.listener.limits.body_timeout
+            exchange = self.exchange
+            if exchange is not None and exchange.route.timeout is not None:
+                deadline = min(deadline, exchange.started + exchange.route.timeout)
+            self.limit(deadline)
+
+    def _incomplete(self, data: bytes, end: int) -> bytes:
+        """Not a whole head yet, or one behind an empty line. Returns what is to be read now; keeps the rest."""
+        limits = self.listener.limits
+        if data[:2] == b"\r\n" and (
+            data[2:3] not in {b"\r", b"\n"}
+        ):  # RFC 9112 section 2.2: one empty line before a request
+            return data[2:]
+        if data[:1] in b"\r\n" and data != b"\r":
+            raise ProtocolError("request.malformed", 400, "the request begins with a line end")
+        eol = data.find(b"\r\n")
+        if (len(data) if eol < 0 else eol) > limits.target_bytes:
+            raise _too_long(data, limits.target_bytes)
+        if len(data) > limits.header_bytes:
+            raise ProtocolError("request.headers_too_large", 431)
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise ProtocolError("request.malformed", 400, "a bare line feed stands in the request")
+        if b"\0" in data:
+            raise ProtocolError("request.malformed", 400, "a NUL stands in the request")
+        if not self.buffer and not self.requests or self.deadline > self.world.now + limits.header_timeout:
+            self.limit(self.world.now + limits.header_timeout)
+        self.buffer = data
+        return b""
+
+    # --- response -----------------------------------------------------------------------------------------------------
+
+    def send_informational(self, status: int, fields: Fields) -> None:
+        """Pass a 1xx response on; HTTP/1.0 knows none."""
+        exchange = self.exchange
+        if exchange is None or exchange.request.version != HTTP11 or self.state == CLOSED:
+            return
+        if status == 100 and not fields.pairs:
+            self.transport.write(_CONTINUE)
+            return
+        self.transport.write(STATUS_LINE[status] + fields.block(fields.not_forwarded) + b"\r\n")
+
+    def send_head(self, response: ResponseHead, framing: int) -> None:
+        """Begin the final response. Hot."""
+        headers = response.headers
+        fields = headers.fields
+        status = response.status
+        self.out = out = [STATUS_LINE[status]]
+        headers.write(out, fields.not_forwarded)
+        if status == 101:
+            out.append(b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
+            return
+        if b"date" not in fields.index:
+            out.append(self.world.date_line)
+        exchange = self.exchange
+        old = exchange is not None and exchange.request.version != HTTP11
+        self.chunked = False
+        if framing < 0:
+            if old:
+                self.keep = False
+            else:
+                self.chunked = True
+                out.append(b"transfer-encoding: chunked\r\n")
+        if self.state == BODY and not self.in_hand:
+            self.keep = False  # the rest of the request body may never come
+        if not self.keep or self.world.draining:
+            self.keep = False
+            out.append(b"connection: close\r\n\r\n")
+        else:
+            out.append(b"connection: keep-alive\r\n\r\n" if old else b"\r\n")
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the response body. Hot."""
+        if self.chunked:
+            write_chunk(self.out, data)
+            if len(data) > JOIN_AT_MOST:
+                self.flush()
+        elif len(data) > JOIN_AT_MOST:
+            self.flush()
+            self.transport.write(data)
+        else:
+            self.out.append(data)
+
+    def send_end(self, trailers: tuple[Pair, ...]) -> None:
+        """The response is complete."""
+        if self.chunked:
+            self.out.append(write_end(trailers))
+            self.chunked = False
+
+    def flush(self) -> None:
+        """Write what has been gathered, in one piece."""
+        out = self.out
+        if out:
+            self.out = []
+            if self.state != CLOSED:
+                self.transport.write(b"".join(out))
+
+    def abort(self) -> None:
+        """The response ends early: a reset says so, whatever its framing."""
+        self.keep = False
+        self.out = []
+        if self.state != CLOSED:
+            self.transport.abort()
+
+    def done(self) -> None:
+        """The exchange is over: read the next request, or close."""
+        self.exchange = None
+        if self.out:
+            self.flush()
+        state = self.state
+        if state == BUSY:
+            if self.keep:
+                self._next()
+            else:
+                self._linger()
+        elif state == BODY and not (self.keep and self.in_hand):
+            self._linger()
+        # BODY with the rest in hand: _feed reads it to its end and goes on from there
+
+    def _next(self) -> None:
+        """Ready for another request."""
+        self.state = HEAD
+        world = self.world
+        self.deadline = world.now + self.listener.limits.idle_timeout
+        if not self.wheel_at or self.deadline < self.wheel_at * TICK:
+            world.watch(self)
+        if self.paused:
+            self.paused = False
+            self.transport.resume_reading()
+        if self.buffer and not self.reading:
+            self._read(self.buffer)
+        elif world.draining and not self.buffer:
+            self.close()
+
+    def _linger(self) -> None:
+        """Close so that the client reads the whole answer: our side first, the rest when it has closed or time is up."""
+        if self.state in {CLOSED, LINGER, TUNNEL}:
+            return
+        complete = self.state == BUSY and not self.buffer
+        self.state = LINGER
+        self.left = _LINGER_BYTES
+        if self.eof or complete or self.transport.is_closing():
+            self.close()
+            return
+        if self.paused:
+            self.paused = False
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.limit(self.world.now + _LINGER_SECONDS)
+
+    def _discard(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left <= 0:
+            self.transport.abort()
+
+    # --- back-pressure ------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the endpoint sends."""
+        if self.tunnelled is not None:
+            self.tunnelled.pause(client=False)
+            return
+        exchange = self.exchange
+        if exchange is not None and exchange.conn is not None:
+            exchange.conn.pause()
+        self.limit(self.world.now + self.listener.limits.idle_timeout)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self.tunnelled is not None:
+            self.tunnelled.resume(client=False)
+            return
+        exchange = self.exchange
+        if exchange is not None:
+            self.deadline = self.world.now + _NEVER
+            if exchange.route.timeout is not None:
+                self.limit(exchange.started + exchange.route.timeout)
+            if exchange.conn is not None:
+                exchange.conn.resume()
+
+    def pause_request(self) -> None:
+        """Stop reading the request body: the endpoint is slow."""
+        if self.state == BODY and not self.paused:
+            self.paused = True
+            self.transport.pause_reading()
+            self.deadline = self.world.now + _NEVER  # it is not the client that is slow
+
+    def resume_request(self) -> None:
+        """Go on reading the request body."""
+        if self.paused and self.state in {BODY, HEAD}:
+            self.paused = False
+            self.transport.resume_reading()
+            self._body_timeout()
+
+    # --- tunnel -------------------------------------------------------------------------------------------------------
+
+    def tunnel(self, upstream: H1Client, early: bytes) -> None:
+        """Carry bytes both ways from now on."""
+        self.flush()
+        self.state = TUNNEL
+        self.deadline = self.world.now + _NEVER
+        exchange, self.exchange = self.exchange, None
+        self.tunnelled = upstream.tunnel = tunnel = Tunnel(self.world, exchange, self, upstream)  # type: ignore[arg-type]
+        upstream.exchange = None
+        if early:
+            tunnel.from_upstream(early)
+        if self.buffer:
+            data, self.buffer = self.buffer, b""
+            tunnel.from_client(data)
+
+    # --- time and refusals --------------------------------------------------------------------------------------------
+
+    def limit(self, at: float) -> None:
+        """Set the deadline, wherever it was."""
+        self.deadline = at
+        self.world.watch(self)
+
+    def on_deadline(self, now: float) -> None:
+        """Time is up for what the connection waits for."""
+        state = self.state
+        exchange = self.exchange
+        if state == HEAD:
+            if self.buffer:
+                self._refuse(ProtocolError("request.timeout", 408))
+            else:
+                self.close()
+        elif exchange is not None:
+            self._exchange_too_slow(exchange, now)
+        elif state != CLOSED:
+            self.transport.abort()
+
+    def _exchange_too_slow(self, exchange: Exchange, now: float) -> None:
+        timeout = exchange.route.timeout
+        if timeout is not None and now >= exchange.started + timeout:
+            exchange.on_time_over()
+        elif self.eof and not exchange.response_started:
+            self.transport.abort()
+        elif self.state == BODY:
+            exchange.answer(core_reply("request.body_timeout"), 0)
+        else:
+            self.transport.abort()
+            self.exchange = None
+            exchange.on_client_gone("client.stalled")
+
+    def _broken_body(self, error: ProtocolError) -> None:
+        """A chunked body that is not one: the request is incomplete, and the connection cannot be used again."""
+        exchange = self.exchange
+        self.keep = self.in_hand = False
+        if exchange is not None:
+            exchange.answer(core_reply(error.reason), 0)
+        else:
+            self._linger()
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer a request that has no exchange, because it could not be understood, and close."""
+        self.listener.refused(self, error)
+        self.keep = False
+        self._write_problem(error.status, error.reason, error.detail)
+        self.buffer = b""
+        self.state = BODY  # there may be more of it: read and throw away
+        self._linger()
+
+    def _refuse_connection(self) -> None:
+        self.state = LINGER
+        self._write_problem(503, "listener.connections", "")
+        self.close()
+
+    def _write_problem(self, status: int, reason: str, detail: str) -> None:
+        body = problem(status, reason, detail, b"")
+        self.transport.write(
+            b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[status], len(body), self.world.date_line, body)
+        )
+
+
+class _Nobody:
+    """Takes a request body whose exchange is over."""
+
+    __slots__ = ()
+    conn = None
+
+    def on_request_body(self, data: bytes) -> None:
+        """Thrown away; it is bounded, for it was in hand when the answer was made."""
+
+    def on_request_end(self, trailers: tuple[Pair, ...]) -> None:
+        """Nothing to do."""
+
+
+_NOBODY = cast("Exchange", _Nobody())
+
+
+def _too_long(line: bytes, most: int) -> ProtocolError:
+    """414 when it is the target that is long; a method as long as that is malformed."""
+    space = line.find(b" ", 0, 64)
+    if space < 0:
+        return ProtocolError("request.malformed", 400, "the request line is malformed")
+    return ProtocolError("request.target_too_long", 414, f"more than {most} bytes")
+
+
+def _same_authority(authority: bytes, host: bytes | None) -> bytes:
+    """The absolute form names the host; a Host that says something else is a trap (RFC 9112 section 3.2.2)."""
+    if host is not None and host.lower() != authority.lower():
+        raise ProtocolError("request.ambiguous", 400, "Host differs from the request target")
+    return parse_authority(authority)

@@ -1,0 +1,148 @@
+"""A listening socket of this worker: accepts, counts and limits connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, cast
+
+from gatewright.errors import ProtocolError
+from gatewright.proxy.families import REFUSED
+from gatewright.wire.proxy_protocol import read_proxy_header
+from gatewright.worker.net.h1_server import HEAD, H1Server
+
+if TYPE_CHECKING:
+    from gatewright.proxy.record import ListenerStats
+    from gatewright.proxy.runtime import ListenerRuntime
+    from gatewright.snapshot.model import Limits
+    from gatewright.worker.world import World
+
+_BACKLOG = 4096
+
+
+class Listener:
+    """One address of one worker. Its runtime is replaced when the configuration changes."""
+
+    __slots__ = ("_server", "connections", "limits", "most", "name", "runtime", "scheme", "stats", "world")
+
+    def __init__(self, world: World, runtime: ListenerRuntime, workers: int) -> None:
+        self.world = world
+        self.name = runtime.name
+        self.scheme = b"http"
+        self.stats: ListenerStats = world.stats.listener(runtime.name)
+        self.connections: set[H1Server] = set()
+        self._server: asyncio.Server | None = None
+        self.runtime = runtime
+        self.limits: Limits = runtime.spec.limits
+        self.most = 0
+        self.configure(runtime, workers)
+
+    def configure(self, runtime: ListenerRuntime, workers: int) -> None:
+        """Serve what ``runtime`` says from the next request on. Every worker takes its share of the connections."""
+        self.runtime = runtime
+        self.limits = runtime.spec.limits
+        self.most = max(1, -(-self.limits.connections // workers))
+
+    async def open(self, sock: socket.socket) -> None:
+        """Accept on ``sock``, which is ours from now on."""
+        loop = asyncio.get_running_loop()
+        factory = self._behind_proxy if self.runtime.spec.proxy_protocol else self._direct
+        if sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
+        else:
+            self._server = await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+
+    def close(self) -> None:
+        """Accept no more. Connections that are open stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def drain(self) -> None:
+        """Close the connections that have no request in flight; the others close after their answer."""
+        for connection in tuple(self.connections):
+            if connection.state == HEAD and not connection.buffer:
+                connection.close()
+
+    def abort(self) -> None:
+        """Close whatever is still open."""
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+
+    # --- called by connections ----------------------------------------------------------------------------------------
+
+    def opened(self, connection: H1Server) -> bool:
+        """A client has connected. False: too many, turn it away."""
+        self.connections.add(connection)
+        stats = self.stats
+        stats.accepted += 1
+        stats.open += 1
+        return len(self.connections) <= self.most
+
+    def closed(self, connection: H1Server) -> None:
+        """A client's connection is gone."""
+        self.connections.discard(connection)
+        self.stats.open -= 1
+
+    def refused(self, connection: H1Server, error: ProtocolError) -> None:
+        """A request was refused before it had an exchange."""
+        self.world.stats.count(REFUSED, error.reason)
+
+    def _direct(self) -> H1Server:
+        return H1Server(self.world, self)
+
+    def _behind_proxy(self) -> ProxyHeader:
+        return ProxyHeader(self)
+
+
+class ProxyHeader(asyncio.Protocol):
+    """Reads the PROXY header, then lets an :class:`H1Server` have the connection."""
+
+    __slots__ = ("_buffer", "_listener", "_transport", "deadline", "wheel_at")
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+        self.deadline = 0.0
+        self.wheel_at = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A load balancer has connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        world = self._listener.world
+        self.deadline = world.now + self._listener.limits.header_timeout
+        world.watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the header, and perhaps of the request behind it."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._buffer += data
+        try:
+            found = read_proxy_header(self._buffer)
+        except ProtocolError as error:
+            self._listener.world.stats.count(REFUSED, error.reason)
+            transport.abort()
+            return
+        if found is None:
+            return
+        size, address = found
+        self._listener.world.unwatch(self)
+        connection = H1Server(self._listener.world, self._listener)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        if address is not None:
+            connection.peer = address
+        if size < len(self._buffer):
+            connection.data_received(self._buffer[size:])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gone before the header was complete."""
+        self._listener.world.unwatch(self)
+
+    def on_deadline(self, now: float) -> None:
+        """The header did not come in time."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,80 @@
+"""A coarse timer wheel: one loop timer per worker, none per request.
+
+What has a time limit holds two numbers: ``deadline`` (monotonic seconds; change it freely) and ``wheel_at`` (the tick
+it is registered for, 0 when it is not). Moving a deadline *back* costs nothing: when the tick comes and the deadline
+has not, it is registered again. Only a deadline that comes earlier than the registered tick needs :meth:`Wheel.at`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+TICK = 0.05
+_FARTHEST = 1200  # ticks; what is farther away is looked at again after a minute
+
+
+class Timed(Protocol):
+    """Something with a time limit."""
+
+    deadline: float
+    wheel_at: int
+
+    def on_deadline(self, now: float) -> None:
+        """The deadline has come. Called once; register again for more."""
+
+
+class Wheel:
+    """Sets of timed objects by tick. Each object stands in at most one of them."""
+
+    __slots__ = ("_last", "_ticks")
+
+    def __init__(self, now: float) -> None:
+        self._ticks: dict[int, set[Timed]] = {}
+        self._last = int(now / TICK)
+
+    def at(self, timed: Timed) -> None:
+        """Register ``timed`` for its deadline, unless it is registered for an earlier tick already."""
+        tick = min(int(timed.deadline / TICK) + 1, self._last + _FARTHEST)
+        if tick <= self._last:
+            tick = self._last + 1
+        at = timed.wheel_at
+        if at:
+            if at <= tick:
+                return
+            self._ticks[at].discard(timed)
+        timed.wheel_at = tick
+        members = self._ticks.get(tick)
+        if members is None:
+            self._ticks[tick] = {timed}
+        else:
+            members.add(timed)
+
+    def drop(self, timed: Timed) -> None:
+        """Forget ``timed``."""
+        at = timed.wheel_at
+        if at:
+            timed.wheel_at = 0
+            members = self._ticks.get(at)
+            if members is not None:
+                members.discard(timed)
+
+    def tick(self, now: float) -> None:
+        """Let everything up to ``now`` happen."""
+        current = int(now / TICK)
+        while self._last < current:
+            self._last += 1
+            members = self._ticks.pop(self._last, None)
+            if not members:
+                continue
+            for timed in members:
+                timed.wheel_at = 0
+            for timed in members:
+                if timed.wheel_at:  # registered again by another's on_deadline
+                    continue
+                if timed.deadline <= now:
+                    timed.on_deadline(now)
+                else:
+                    self.at(timed)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ticks.values()))
