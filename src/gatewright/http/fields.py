@@ -99,3 +99,20 @@ def http_date(wall: float) -> bytes:
         at.minute,
         at.second,
     )
+
+
+def parse_cookies(values: Iterable[bytes]) -> dict[bytes, list[bytes]]:
+    """The cookies of all Cookie fields, without the quotes around their values. RFC 6265 section 4.2.
+
+    Pieces without an equals sign are passed over.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for header in values:
+        for piece in header.split(b";"):
+            name, equals, value = piece.partition(b"=")
+            if equals:
+                value = value.strip(b" \t")
+                if len(value) > 1 and value[:1] == value[-1:] == b'"':
+                    value = value[1:-1]
+                found.setdefault(name.strip(b" \t"), []).append(value)
+    return found

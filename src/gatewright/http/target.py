@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
+from urllib.parse import unquote_to_bytes
 
 from gatewright.errors import ProtocolError
 
@@ -181,3 +182,20 @@ def _parse_ipv6(value: bytes) -> bytes:
     if not bracket or b"%" in text:
         raise ProtocolError("request.host", detail="not an IPv6 address")
     return b"[" + address.compressed.encode() + b"]"
+
+
+def parse_query(query: bytes | None) -> dict[bytes, list[bytes]]:
+    """The parameters of a query as forms write them, decoded, with all their values in order."""
+    found: dict[bytes, list[bytes]] = {}
+    if not query:
+        return found
+    for piece in query.split(b"&"):
+        if piece:
+            name, _, value = piece.partition(b"=")
+            found.setdefault(_decode(name), []).append(_decode(value))
+    return found
+
+
+def _decode(text: bytes) -> bytes:
+    text = text.replace(b"+", b" ")
+    return unquote_to_bytes(text) if b"%" in text else text
