@@ -198,6 +198,23 @@ class Upstream:
         host = self._host
         return authority if host is None else host or endpoint.authority
 
+    def may_retry(
+        self,
+        policy: RetryPolicy,
+        method: bytes,
+        failure: str | int,
+        attempt: int,
+        sent_anything: bool,
+        body_replayable: bool,
+        now: float,
+    ) -> bool:
+        """Whether a failed try may be repeated: by the policy (see :meth:`RetryPolicy.may_retry`) and by the budget.
+
+        True takes one retry from the budget.
+        """
+        allowed = policy.may_retry(method, failure, attempt, sent_anything, body_replayable)
+        return allowed and self.budget.take(policy.budget, now)
+
     # --- less often ---------------------------------------------------------------------------------------------------
 
     def refusal(self, now: float) -> tuple[str, float]:
@@ -260,7 +277,7 @@ class Upstream:
             self.balancer = BALANCERS[spec.balance.algorithm](spec.balance, self._rand)
             self._choose = self.balancer.pick
         if old is None or spec.retries != old.retries:
-            self.retries = RetryPolicy(spec.retries, self.budget)
+            self.retries = RetryPolicy(spec.retries)
         if old is None or spec.sticky != old.sticky:
             self.sticky = None if spec.sticky is None else Sticky(spec.sticky, spec.name, self._secret)
         if old is None or spec.passive != old.passive:

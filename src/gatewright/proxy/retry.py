@@ -24,26 +24,26 @@ _WINDOW = 10.0
 
 
 class RetryPolicy:
-    """The compiled ``retries`` of an upstream, or of a route, on the budget of its upstream."""
+    """The compiled ``retries`` of an upstream or of a route."""
 
-    __slots__ = ("_backoff", "_budget", "_conditions", "_max_backoff", "_methods", "_share", "attempts", "statuses")
+    __slots__ = ("_backoff", "_conditions", "_max_backoff", "_methods", "attempts", "budget", "statuses")
 
-    def __init__(self, spec: Retries, budget: RetryBudget) -> None:
+    def __init__(self, spec: Retries) -> None:
         #: Retries at most, beside the first try.
         self.attempts = spec.attempts
+        #: Share of the upstream's requests that may be retried; see :class:`RetryBudget`.
+        self.budget = spec.budget
         #: Answers that are worth another try.
         self.statuses = frozenset(_statuses(spec.on))
-        self._conditions = {*spec.on, *map(str, self.statuses)}
+        self._conditions: frozenset[str | int] = frozenset(spec.on) | self.statuses
         self._methods = frozenset(method.upper().encode() for method in spec.methods) or IDEMPOTENT
         self._backoff = spec.backoff
         self._max_backoff = spec.max_backoff
-        self._budget = budget
-        self._share = spec.budget
 
     def may_retry(
-        self, method: bytes, failure: str, attempt: int, sent_anything: bool, body_replayable: bool, now: float
+        self, method: bytes, failure: str | int, attempt: int, sent_anything: bool, body_replayable: bool
     ) -> bool:
-        """Whether a failed try may be followed by another one. True takes one retry from the budget.
+        """Whether a failed try may be followed by another one, if the upstream's budget has room for it.
 
         Args:
             method: Of the request.
@@ -51,13 +51,10 @@ class RetryPolicy:
             attempt: Tries made so far, 1 after the first.
             sent_anything: Whether any octet of the request may have reached the upstream.
             body_replayable: Whether the body can be sent from its start again (there is none, or it is still here).
-            now: Monotonic seconds.
         """
         if attempt > self.attempts or failure not in self._conditions or not body_replayable:
             return False
-        if sent_anything and method not in self._methods:
-            return False
-        return self._budget.take(self._share, now)
+        return not sent_anything or method in self._methods
 
     def delay(self, attempt: int, rand: Callable[[], float]) -> float:
         """Seconds to wait before retry number ``attempt`` (from 1): doubling, capped, half of it left to chance."""

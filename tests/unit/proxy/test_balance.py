@@ -106,6 +106,10 @@ def test_ewma_prefers_the_fastest(bench: Any) -> None:
     assert it.names(50) == ["fast"] * 50
 
 
+def test_ewma_with_one_endpoint(bench: Any) -> None:
+    assert latency_bench(bench, only=0.1).names(2) == ["only", "only"]
+
+
 def test_ewma_counts_what_is_in_flight(bench: Any) -> None:
     it = latency_bench(bench, slow=0.2, fast=0.1)
     it["fast"].in_flight = 3

@@ -109,6 +109,29 @@ def test_trials_that_never_come_back_do_not_block_it_for_ever() -> None:
     assert target.admits(20.0)
 
 
+def test_a_trial_whose_slot_was_given_out_again_may_still_come_back() -> None:
+    target = breaker(half_open_requests=2)
+    fail(target, 0.0, 3)
+    target.admits(10.0)
+    target.began()
+    target.began()
+    assert target.admits(20.0)
+    target.cancelled(10.0)
+    assert target.trials == 0
+    target.ended(False, 10.0, 21.0)
+    assert target.admits(21.0), "its answer counts, its slot is not there any more"
+    target.began()
+    assert not target.admits(21.0)
+
+
+def test_what_ends_while_it_is_open_says_nothing() -> None:
+    target = breaker()
+    fail(target, 0.0, 3)
+    assert not target.ended(True, 0.0, 1.0)
+    assert not target.ended(False, 0.0, 1.0)
+    assert (target.state, target.until) == (OPEN, 10.0)
+
+
 def test_retry_after_is_the_time_left() -> None:
     target = breaker()
     assert target.retry_after(0.0) == 0.0

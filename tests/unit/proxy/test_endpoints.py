@@ -265,6 +265,18 @@ def test_another_workers_breaker_is_taken_over(bench: Any) -> None:
     assert it.told == []
 
 
+# --- retries ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_needs_the_policy_and_the_budget(bench: Any) -> None:
+    upstream = bench("a", retries=model.Retries(budget=0.0)).upstream
+    case = (upstream.retries, b"GET", "connect", 1, True, True)
+    assert not upstream.may_retry(upstream.retries, b"POST", "connect", 1, True, True, 0.0)
+    assert upstream.budget.window.marked == 0, "a refusal takes nothing"
+    assert sum(upstream.may_retry(*case, 0.0) for _ in range(100)) == 30
+    assert upstream.may_retry(*case, 20.0)
+
+
 # --- changes of the configuration -------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,9 @@ def test_the_answer_of_the_endpoint_carries_it(bench: Any) -> None:
         it.upstream.sticky.on_response(ex)
         assert len(ex.response.headers.all(b"set-cookie")) == count
     it.upstream.sticky.on_response(bench.request(endpoint=it["a"], response=None))
+    ex = bench.request({"cookie": f"gw={it['a'].id.decode()}"}, endpoint=it["a"], response=ResponseHead(200, Headers()))
+    it.upstream.sticky.on_response(ex)
+    assert b"set-cookie" not in ex.response.headers
 
 
 def test_a_second_cookie_field_is_looked_at(bench: Any) -> None:
@@ -107,3 +110,6 @@ def test_a_second_cookie_field_is_looked_at(bench: Any) -> None:
     ex = bench.request({"cookie": "a=1"})
     ex.request.headers.add(b"cookie", b"gw=2")
     assert sticky.wanted(ex) == b"2"
+    ex.request.headers.set(b"cookie", b"a=1")
+    ex.request.headers.add(b"cookie", b"b=1")
+    assert sticky.wanted(ex) is None
