@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -117,10 +116,9 @@ class _Stream(io.BytesIO):
     name = "<configuration>"
 
 
-def _events(text: str) -> Iterator[yaml.Event]:
+def _parser(text: str) -> Any:
     # The parser in C is ten times as fast; where it was not built, the one in Python reads the same language.
-    parse_with = getattr(yaml, "CLoader", yaml.Loader)
-    yield from yaml.parse(_Stream(text.encode()), Loader=parse_with)
+    return getattr(yaml, "CLoader", yaml.Loader)(_Stream(text.encode()))
 
 
 class _Builder:
@@ -140,7 +138,8 @@ class _Builder:
     def build(self) -> Node | None:
         """Read all events. Raises ConfigError at the first thing that keeps the document from being read."""
         documents = 0
-        for event in _events(self.source.text):
+        next_event = _parser(self.source.text).get_event
+        while (event := next_event()) is not None:
             kind = type(event)
             if kind is yaml.ScalarEvent:
                 self._scalar(event)

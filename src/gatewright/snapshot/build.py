@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,15 +53,28 @@ def build_snapshot(
     Raises:
         ConfigError: with everything that is wrong, warnings too.
     """
+    # Nothing made here is a cycle: looking for some takes 40 % of the time for 10,000 routes.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _build(paths, environ, addresses or {}, version)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _build(
+    paths: Sequence[Path], environ: Mapping[str, str], addresses: Mapping[str, Sequence[str]], version: int
+) -> Built:
     loaded = load(paths, environ)
     plugins = _plugins(loaded)
     registry = _registry(loaded.document, plugins)
-    snapshot, hosts = resolve(loaded, registry, plugins=plugins, addresses=addresses, version=version)
-    lint(loaded, snapshot)
+    resolved = resolve(loaded, registry, plugins=plugins, addresses=addresses, version=version)
+    lint(loaded, resolved.snapshot, resolved.patterns)
     problems = loaded.document.all_problems()
     if any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
-    return Built(snapshot, problems, [*loaded.files, *registry.files], hosts, registry)
+    return Built(resolved.snapshot, problems, [*loaded.files, *registry.files], resolved.hosts, registry)
 
 
 def _plugins(loaded: Loaded) -> list[str]:

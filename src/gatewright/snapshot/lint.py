@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gatewright.config.document import Document
 from gatewright.config.loader import Loaded
 from gatewright.config.tree import Path
-from gatewright.proxy.patterns import PatternError, parse_path
+from gatewright.proxy.patterns import PathPattern
 from gatewright.snapshot.model import Route, Snapshot
 from gatewright.snapshot.shadows import Shadows
 
 
-def lint(loaded: Loaded, snapshot: Snapshot) -> None:
-    """Add warnings to the document."""
+def lint(loaded: Loaded, snapshot: Snapshot, patterns: Mapping[str, PathPattern]) -> None:
+    """Add warnings to the document. ``patterns`` are the paths of all routes, parsed."""
     document = loaded.document
-    _unreachable_routes(document, loaded, snapshot)
+    _unreachable_routes(document, loaded, snapshot, patterns)
     _unused_upstreams(document, snapshot)
     _consumers(document, loaded, snapshot)
     _listeners(document, loaded, snapshot)
@@ -28,8 +30,10 @@ def _warn(document: Document, code: str, message: str, path: Path, hint: str = "
     document.problem(code, message, path, hint=hint, severity="warning", related=notes)
 
 
-def _unreachable_routes(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
-    for route, by, path in Shadows(snapshot.routes).find():
+def _unreachable_routes(
+    document: Document, loaded: Loaded, snapshot: Snapshot, patterns: Mapping[str, PathPattern]
+) -> None:
+    for route, by, path in Shadows(snapshot.routes, patterns).find():
         place, name = loaded.routes[route][0], snapshot.routes[route].name
         other = snapshot.routes[by]
         where = f"'{other.name}' is at {document.node((*loaded.routes[by][0], 'name')).place()}"
@@ -93,10 +97,10 @@ def _prefix(document: Document, route: Route, path: Path) -> None:
         return
     prefix = route.rewrite.strip_prefix.rstrip("/")
     for pattern in route.match.paths:
-        try:
-            parsed = parse_path(pattern)
-        except PatternError:
-            continue
-        if parsed.regex is None and not f"{pattern}/".startswith(f"{prefix}/") and "{" not in pattern[: len(prefix)]:
+        if (
+            not pattern.startswith("~")
+            and not f"{pattern}/".startswith(f"{prefix}/")
+            and "{" not in pattern[: len(prefix)]
+        ):
             message = f"the path {pattern} does not begin with {prefix}"
             _warn(document, "lint.prefix", message, (*path, "rewrite", "strip_prefix"))

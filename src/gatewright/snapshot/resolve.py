@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from gatewright.config.listener import Listener
 from gatewright.config.loader import Loaded
 from gatewright.config.tree import Path
 from gatewright.plugins.registry import Registry
+from gatewright.proxy.patterns import PathPattern
 from gatewright.snapshot import model
 from gatewright.snapshot.policies import Policies
 from gatewright.snapshot.routes import Routes
@@ -29,6 +31,15 @@ CGROUP: Final = FilePath("/sys/fs/cgroup")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+@dataclass(slots=True)
+class Resolved:
+    """A snapshot, the host names whose addresses it needs, and the paths of its routes, parsed."""
+
+    snapshot: model.Snapshot
+    hosts: set[str]
+    patterns: dict[str, PathPattern]
+
+
 def resolve(
     loaded: Loaded,
     registry: Registry,
@@ -36,8 +47,8 @@ def resolve(
     plugins: Sequence[str] = (),
     addresses: Mapping[str, Sequence[str]] | None = None,
     version: int = 1,
-) -> tuple[model.Snapshot, set[str]]:
-    """The snapshot, and the host names whose addresses it needs.
+) -> Resolved:
+    """Resolve everything.
 
     Problems go to ``loaded.document``; with an error among them the snapshot is not fit for use. ``plugins`` are the
     configured ones with their files' whole paths; ``addresses`` gives the addresses of host names.
@@ -68,9 +79,8 @@ def resolve(
         metadata=settings.metadata | _plugins_digest(registry),
     )
     _check_binds(document, loaded.listeners, settings.admin)
-    return msgspec.structs.replace(
-        snapshot, digest=_digest(msgspec.structs.replace(snapshot, version=0))
-    ), upstreams.hosts
+    digest = _digest(msgspec.structs.replace(snapshot, version=0))
+    return Resolved(msgspec.structs.replace(snapshot, digest=digest), upstreams.hosts, routes.patterns)
 
 
 def _digest(value: object) -> str:

@@ -39,6 +39,8 @@ class Routes:
         self._policies = policies
         self._upstreams = upstreams
         self._names = names
+        #: Every path pattern that could be read.
+        self.patterns: dict[str, PathPattern] = {}
 
     def resolve(self, routes: Sequence[tuple[Path, Route]]) -> tuple[model.Route, ...]:
         """All routes, in the order of the file."""
@@ -91,7 +93,10 @@ class Routes:
         patterns = []
         for index, pattern in enumerate(match.paths):
             try:
-                patterns.append(parse_path(pattern))
+                parsed = self.patterns.get(pattern)
+                if parsed is None:
+                    parsed = self.patterns[pattern] = parse_path(pattern)
+                patterns.append(parsed)
             except PatternError as error:
                 self._pattern_problem(error, (*path, "paths", index))
         for kind in ("headers", "query", "cookies"):

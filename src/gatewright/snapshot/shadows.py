@@ -9,11 +9,11 @@ and the length of their paths, because the routes of higher priorities stand in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
-from gatewright.proxy.patterns import PARAM, STATIC, PathPattern, PatternError, parse_host, parse_path
+from gatewright.proxy.patterns import PARAM, STATIC, PathPattern, PatternError, parse_host
 from gatewright.snapshot.model import Predicate, Route
 
 MOST_COMPARED: Final = 32  # rules compared at one place; beyond it a shadow may go unseen
@@ -34,13 +34,13 @@ class _Rule:
 
     __slots__ = ("accepts", "hosts", "index", "listeners", "methods", "paths", "priority", "tests")
 
-    def __init__(self, index: int, route: Route) -> None:
+    def __init__(self, index: int, route: Route, patterns: Mapping[str, PathPattern]) -> None:
         match = route.match
         self.index = index
         self.priority = route.priority
         self.listeners = frozenset(route.listeners)
         self.hosts = [parse_host(host) for host in match.hosts] or [b"*"]
-        self.paths = [parse_path(path) for path in match.paths]
+        self.paths = [patterns[path] for path in match.paths]
         self.methods = frozenset(match.methods)
         self.accepts = self.methods | {"HEAD"} if "GET" in self.methods else self.methods
         tests: set[object] = {(kind, _key(predicate)) for kind in _KINDS for predicate in getattr(match, kind)}
@@ -82,14 +82,14 @@ class _Node:
 
 
 class Shadows:
-    """Finds the shadows among routes."""
+    """Finds the shadows among routes. ``patterns`` are their paths, parsed; routes with others are passed over."""
 
-    def __init__(self, routes: tuple[Route, ...]) -> None:
+    def __init__(self, routes: tuple[Route, ...], patterns: Mapping[str, PathPattern]) -> None:
         self._rules: list[_Rule] = []
         for index, route in enumerate(routes):
             try:
-                self._rules.append(_Rule(index, route))
-            except PatternError:
+                self._rules.append(_Rule(index, route, patterns))
+            except (PatternError, KeyError):
                 continue  # reported where patterns are checked
         self._tree = _Node()
         self._regexes: dict[bytes, list[tuple[_Rule, bytes]]] = {}
