@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from gatewright.errorlog import flush_standard_streams
 from gatewright.ipc.channel import SocketChannel
 from gatewright.supervisor import signals
 
-#: Restarts within :data:`WINDOW` seconds that come without delay.
+#: Restarts in a row that come without delay. A process that lived for :data:`WINDOW` seconds ends the row.
 FREE_RESTARTS = 5
 WINDOW = 10.0
 LONGEST_DELAY = 15.0
@@ -48,24 +47,23 @@ class Child:
 
 
 class Restarts:
-    """Decides when a process that ended is started again: at once, unless it keeps ending."""
+    """Decides when a process that ended is started again: at once, unless it keeps ending soon after its start."""
 
-    __slots__ = ("_times",)
+    __slots__ = ("_short_lives", "_started")
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=64)
+        self._short_lives = 0
+        self._started = float("-inf")
 
     def delay(self, now: float) -> float:
         """Note an end at ``now``; seconds to wait before the next start."""
-        times = self._times
-        # A crash loop that waits between its starts would look calm, so the window grows with the delay.
-        while times and now - times[0] > WINDOW + LONGEST_DELAY * 2:
-            times.popleft()
-        times.append(now)
-        recent = sum(1 for time in times if now - time <= WINDOW)
-        if recent <= FREE_RESTARTS and len(times) <= FREE_RESTARTS * 2:
-            return 0.0
-        return float(min(LONGEST_DELAY, 0.1 * 2 ** min(20, len(times) - FREE_RESTARTS)))
+        if now - self._started >= WINDOW:
+            self._short_lives = 0
+        self._short_lives += 1
+        beyond = self._short_lives - FREE_RESTARTS
+        delay = min(LONGEST_DELAY, 0.1 * 2 ** min(beyond, 16)) if beyond > 0 else 0.0
+        self._started = now + delay
+        return delay
 
 
 def fork(run: Callable[[], int]) -> int:
