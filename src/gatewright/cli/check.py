@@ -30,8 +30,12 @@ def check(given: Sequence[Path], *, as_json: bool) -> int:
         output.emit_json({"ok": True, "problems": problems.as_data(found), "files": read, "digest": snapshot.digest})
         return exits.OK
     problems.show(found, sys.stderr)
-    print(
-        f"{output.paint('ok', 'green')}: {', '.join(map(str, files))}: {len(snapshot.listeners)} listeners, "
-        f"{len(snapshot.routes)} routes, {len(snapshot.upstreams)} upstreams, {len(snapshot.consumers)} consumers"
+    counts = (
+        (len(snapshot.listeners), "listener"),
+        (len(snapshot.routes), "route"),
+        (len(snapshot.upstreams), "upstream"),
+        (len(snapshot.consumers), "consumer"),
     )
+    held = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
+    print(f"{output.paint('ok', 'green')}: {', '.join(map(str, files))}: {held}")
     return exits.OK
