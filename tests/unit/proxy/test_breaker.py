@@ -42,6 +42,13 @@ def test_opens_on_the_rate_only_when_there_were_enough_requests() -> None:
     assert target.state == OPEN
 
 
+def test_closing_forgets_the_window() -> None:
+    target = breaker(consecutive_failures=None, failure_rate=0.5, min_requests=4)
+    fail(target, 0.0, 4)
+    target.close()
+    assert not fail(target, 1.0, 3)
+
+
 def test_failures_older_than_the_window_do_not_count() -> None:
     target = breaker(consecutive_failures=None, failure_rate=0.5, min_requests=4, window=10.0)
     fail(target, 0.0, 3)
