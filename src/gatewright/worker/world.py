@@ -107,6 +107,11 @@ class World:
         self.log = append or _no_log
         self._flush = flush
 
+    @property
+    def watched(self) -> int:
+        """Things that have a deadline."""
+        return len(self._wheel)
+
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def wait(self, awaitable: Awaitable[Any], resume: Callable[[Any, BaseException | None], None]) -> ports.Timer:
