@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gatewright.sdk.exchange import ExchangeView
     from gatewright.snapshot.model import Match
 
-_STEP = 200  # routes between two rests
+_STEP = 100  # routes between two rests
 
 K = TypeVar("K")
 
@@ -176,7 +176,7 @@ class Builder:
         for tree in self._touched:
             if len(tree.regexes) > 1:
                 found = [
-                    (min(self._positions[id(entry.rules)] for entry in leaf.entries), i)
+                    (min(entry.place(self._positions) for entry in leaf.entries), i)
                     for i, leaf in enumerate(tree.regexes.values())
                 ]
                 pairs = list(tree.regexes.items())
@@ -186,7 +186,7 @@ class Builder:
 
 
 def _entries(rules: Rules) -> list[Entry]:
-    return [Entry(rules, host, pattern) for host in rules.hosts for pattern in rules.paths]
+    return [Entry(rules, host, number) for host in rules.hosts for number in range(len(rules.paths))]
 
 
 def compile_rules(route: Any, match: Match, priority: int) -> Rules:

@@ -23,7 +23,7 @@ Row: TypeAlias = "tuple[Any, Match, int]"
 
 __all__ = ["NO_PARAMS", "Entry", "Router", "Row", "build_router"]
 
-_STEP = 200  # routes or hosts between two rests of a build
+_STEP = 200  # hosts between two rests of a build
 
 
 class Router:
@@ -50,10 +50,14 @@ class Router:
 
         A CORS preflight finds the route of the request it announces, when that route has ``allows_preflight``.
         """
-        method = ex.request.method
+        request = ex.request
+        method = request.method
         if method == b"OPTIONS":
             return self._match_options(ex)
-        return self.find(ex, method, None)
+        trees = self.chains.get(request.host)  # find, without its frame
+        if trees is None:
+            trees = self.chain_of(request.host) if self.suffixes else self.default
+        return self.search(trees, ex, method, None)
 
     def find(self, ex: ExchangeView, method: bytes, trace: Trace | None) -> Entry | None:
         """The entry that takes the request as if it had this method. Hot.

@@ -70,34 +70,43 @@ class Entry:
         route: The compiled route.
         host: The host pattern, ``*`` for every host.
         pattern: The path pattern.
+        number: Which of the route's patterns it is, from 0.
         rules: Predicates and methods of the route.
     """
 
-    __slots__ = ("host", "pattern", "route", "rules", "tests")
+    __slots__ = ("host", "number", "params", "pattern", "route", "rules", "tail", "tail_at", "tests")
 
-    def __init__(self, rules: Rules, host: bytes, pattern: PathPattern) -> None:
+    def __init__(self, rules: Rules, host: bytes, number: int) -> None:
+        pattern: PathPattern = rules.paths[number]
         self.rules = rules
+        self.number = number
         self.route = rules.route
         self.host = host
         self.pattern = pattern
         self.tests = rules.tests
+        self.params = pattern.params
+        self.tail = pattern.tail
+        self.tail_at = len(pattern.segments) + 1
+
+    def place(self, positions: Positions) -> tuple[int, int]:
+        """Where its pattern stands in the file, for sorting."""
+        return positions[id(self.rules)], self.number
 
     def bind(self, ex: ExchangeView, source: Source) -> None:
         """Set the parameters of the path on the exchange. Hot."""
-        pattern = self.pattern
-        if not pattern.params and not pattern.tail:
+        if source is None:
             ex.params = NO_PARAMS
             return
         params: dict[bytes, bytes] = {}
         if type(source) is list:
-            for name, at in pattern.params:
+            for name, at in self.params:
                 params[name] = source[at]
-            if pattern.tail:
-                params[pattern.tail] = b"/".join(source[len(pattern.segments) + 1 :])
-        elif source is not None:
-            for name, at in pattern.params:
+            if self.tail:
+                params[self.tail] = b"/".join(source[self.tail_at :])
+        else:
+            for name, at in self.params:
                 params[name] = source[at] or b""  # a group that took no part is empty
-        ex.params = params
+        ex.params = params or NO_PARAMS
 
 
 class Leaf:
@@ -123,7 +132,7 @@ class Leaf:
 
     def settle(self, positions: Positions) -> None:
         """Sort and index what has been added."""
-        ranks = [(-entry.rules.weight, positions[id(entry.rules)], i) for i, entry in enumerate(self.entries)]
+        ranks = [(-entry.rules.weight, entry.place(positions), i) for i, entry in enumerate(self.entries)]
         self.entries = entries = [self.entries[i] for _, _, i in sorted(ranks)]
         methods = {method for entry in entries for method in entry.rules.accepts or ()}
         self.by_method = {method: self._taking(method) for method in methods}
@@ -206,9 +215,9 @@ class Node:
         """Whether nothing is left below."""
         return not (self.static or self.regexes or self.param or self.leaf or self.tail)
 
-    def first(self, positions: Positions) -> int:
-        """The position in the file of the first route below."""
-        found = [positions[id(entry.rules)] for leaf in (self.leaf, self.tail) if leaf for entry in leaf.entries]
+    def first(self, positions: Positions) -> tuple[int, int]:
+        """Where the first pattern below stands in the file."""
+        found = [entry.place(positions) for leaf in (self.leaf, self.tail) if leaf for entry in leaf.entries]
         below = [*self.static.values(), *(node for _, _, node in self.regexes), *([self.param] if self.param else [])]
         return min([*found, *(node.first(positions) for node in below)])
 

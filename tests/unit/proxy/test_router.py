@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -296,13 +297,10 @@ REQUESTS = st.tuples(
 
 def make(spec: tuple[Any, ...]) -> Row | None:
     hosts, paths, methods, headers, priority = spec
-    clean = []
-    for path in paths:
-        path = path if path.startswith("~") else re.sub("//+", "/", path)
-        names = re.findall(r"\{(\w)", path)
+    clean = [path if path.startswith("~") else re.sub("//+", "/", path) for path in paths]
+    for names in (re.findall(r"\{(\w)", path) for path in clean):
         if len(names) != len(set(names)):
             return None
-        clean.append(path)
     match = Match(
         hosts=tuple(hosts),
         paths=tuple(clean),
@@ -320,10 +318,10 @@ def host_rank(pattern: str, host: str) -> int | None:
     return 100 if pattern == host else None
 
 
-def path_rank(pattern: str, path: str, firsts: dict[tuple[str, ...], int]) -> tuple[Any, ...] | None:
+def path_rank(pattern: str, path: str, firsts: dict[tuple[Any, ...], tuple[int, int]]) -> tuple[Any, ...] | None:
     """What the documentation says, by comparing segments one by one. Lower is better."""
     if pattern.startswith("~"):
-        return (9, firsts[pattern,]) if re.search(pattern[1:], path) else None
+        return ((9, firsts[pattern,]),) if re.search(pattern[1:], path) else None
     wanted, pieces = pattern.split("/")[1:], path.split("/")[1:]
     tail = wanted[-1] == "*"
     if tail:
@@ -353,38 +351,49 @@ def shape(segments: list[str]) -> tuple[str, ...]:
     return tuple(re.sub(r"^\{\w", "{", segment) for segment in segments)
 
 
+def first_positions(rows: list[Row]) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """Priority, host and beginning of a pattern → where it is first in the file."""
+    firsts: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for position, (_, match, priority) in enumerate(rows):
+        for under, (number, pattern) in product(match.hosts or ("*",), enumerate(match.paths)):
+            firsts.setdefault((priority, under, pattern), (position, number))
+            for end in range(1, pattern.count("/") + 1):
+                firsts.setdefault((priority, under, *shape(pattern.split("/")[1 : end + 1])), (position, number))
+    return firsts
+
+
+def takes(match: Match, ex: Exchange) -> bool:
+    accepts = {*match.methods, "HEAD"} if "GET" in match.methods else {*match.methods}
+    if match.methods and ex.request.method.decode() not in accepts:
+        return False
+    return all(predicate.name.encode() in ex.request.headers for predicate in match.headers)
+
+
 def reference(rows: list[Row], ex: Exchange) -> Route | None:
     """Try every route; see docs/concepts/routing.md for the order."""
-    host, path, method = (text.decode() for text in (ex.request.host, ex.request.path, ex.request.method))
-    firsts: dict[tuple[Any, ...], int] = {}
-    for position, (_, match, priority) in enumerate(rows):
-        for pattern in match.paths:
-            for under in match.hosts or ("*",):
-                for end in range(1, pattern.count("/") + 2):
-                    firsts.setdefault((priority, under, *shape(pattern.split("/")[1 : end + 1])), position)
-                firsts.setdefault((priority, under, pattern), position)
-    best: tuple[Any, ...] | None = None
+    firsts = first_positions(rows)
+    found = []
     for position, (route, match, priority) in enumerate(rows):
-        accepts = {*match.methods, "HEAD"} if "GET" in match.methods else {*match.methods}
-        if match.methods and method not in accepts:
-            continue
-        if any(predicate.name.encode() not in ex.request.headers for predicate in match.headers):
-            continue
         weight = len(match.headers) + bool(match.methods)
-        named = method == "HEAD" and "HEAD" in match.methods
-        for under in match.hosts or ("*",):
-            of_host = host_rank(under, host)
+        named = ex.request.method == b"HEAD" and "HEAD" in match.methods
+        for under, pattern in product(match.hosts or ("*",), match.paths):
             known = {key[2:]: at for key, at in firsts.items() if key[:2] == (priority, under)}
-            for pattern in match.paths:
-                of_path = None if of_host is None else path_rank(pattern, path, known)
-                if of_host is not None and of_path is not None:
-                    rank = (-priority, -of_host, of_path, -weight, not named, position, route)
-                    best = rank if best is None or rank[:-1] < best[:-1] else best
-    return None if best is None else best[-1]
+            of_host = host_rank(under, ex.request.host.decode())
+            of_path = path_rank(pattern, ex.request.path.decode(), known)
+            if of_host is not None and of_path is not None and takes(match, ex):
+                found.append((-priority, -of_host, of_path, -weight, not named, position, route))
+    return min(found, key=lambda rank: rank[:-1])[-1] if found else None
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(ROWS, max_size=8), st.lists(REQUESTS, min_size=1, max_size=5))
+@example(
+    [
+        (["*.b.c"], ["~^/a", "~^/(a|c)/"], [], [], 0),
+        (["*.b.c"], ["~^/(a|c)/"], ["PUT"], [], 0),
+    ],
+    [("/a/a", "a.b.c", "PUT", {})],
+)
 @example([([], ["/a/*"], [], [], 0), ([], ["/{p}/c"], [], [], 0)], [("/a/c", "z", "GET", {})])
 def test_agrees_with_trying_every_route(specs: list[Any], requests: list[Any]) -> None:
     rows = [made for spec in specs if (made := make(spec)) is not None]
@@ -439,7 +448,7 @@ class Versions(RuleBasedStateMachine):
 
 
 TestVersions = Versions.TestCase
-TestVersions.settings = settings(max_examples=40, stateful_step_count=20)
+TestVersions.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 
 
 def test_one_change_among_many_rebuilds_little() -> None:
@@ -483,5 +492,5 @@ def test_a_route_object_comes_once() -> None:
     "match", [Match(paths=("a",)), Match(hosts=("a b",)), Match(when="nope"), Match(sources=("10.0.0.0/33",))]
 )
 def test_what_cannot_work_is_refused(match: Match) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         Router([(Route("r"), match, 0)])
