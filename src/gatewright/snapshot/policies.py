@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 import msgspec
@@ -36,14 +37,19 @@ class _Checked:
 
 
 class Policies:
-    """Checks every policy once per distinct configuration, and makes each route's list."""
+    """Checks every policy once per distinct configuration, and makes each route's list.
 
-    def __init__(self, document: Document, registry: Registry) -> None:
+    ``files`` takes note of the files that policies name (lists of addresses), for whoever watches for changes.
+    """
+
+    def __init__(self, document: Document, registry: Registry, files: list[FilePath]) -> None:
         self._document = document
+        self._files = files
         self._registry = registry.policies
         self._unloaded = [problem.message for problem in registry.problems]
         self._env = CheckEnv()
-        self._good: set[bytes] = set()
+        #: What was found good, and its settings as the workers get them.
+        self._good: dict[bytes, dict[str, Any]] = {}
         self._global: list[_Checked] = []
 
     def set_global(self, items: Listed) -> None:
@@ -89,13 +95,16 @@ class Policies:
             return _Checked(None, item.type)
         if item.config is None:
             return _Checked(None, item.type)
-        key = msgspec.json.encode((item.type, item.config, item.when))
-        if key not in self._good:
-            if not self._is_good(policy, item, (*path, item.type)):
+        base = self._document.base(path)
+        key = msgspec.json.encode((item.type, item.config, item.when, str(base)))
+        settings = self._good.get(key)
+        if settings is None:
+            settings = self._settings(policy, item, (*path, item.type), base)
+            if settings is None:
                 return _Checked(None, item.type)
             if len(self._good) < MOST_REMEMBERED:
-                self._good.add(key)
-        spec = PolicySpec(item.type, item.config, item.when or "", scope)
+                self._good[key] = settings
+        spec = PolicySpec(item.type, settings, item.when or "", scope)
         return _Checked(spec, item.type)
 
     def _unknown(self, name: str, path: Path) -> None:
@@ -105,15 +114,20 @@ class Policies:
             "policy.unknown", f"unknown policy '{name}'", (*path, name), key=True, hint=hint, related=self._unloaded
         )
 
-    def _is_good(self, policy: type[Policy[Any]], item: PolicyItem, path: Path) -> bool:
+    def _settings(
+        self, policy: type[Policy[Any]], item: PolicyItem, path: Path, base: FilePath
+    ) -> dict[str, Any] | None:
+        """The settings as the workers get them, with the content of the files they name; None when they are wrong."""
         when_is_good = self._check_when(item.when, (*path, "when"))
-        settings = item.config or {}
+        context = {"base": base, "files": self._files}
         try:
-            config = policy.config.model_validate(settings)
+            config = policy.config.model_validate(item.config or {}, context=context)
         except ValidationError as error:
             report(self._document, error, policy.config, path, "policy")
-            return False
-        return self._builds(policy, config, path) and when_is_good
+            return None
+        if not self._builds(policy, config, path) or not when_is_good:
+            return None
+        return config.model_dump(mode="json", exclude_unset=True)
 
     def _check_when(self, when: object, path: Path) -> bool:
         if when is None:

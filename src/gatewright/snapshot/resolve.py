@@ -58,7 +58,7 @@ def resolve(
     listeners = _listeners(document, loaded.listeners)
     consumers = _consumers(document, loaded.consumers)
     upstreams = Upstreams(document, addresses or {})
-    policies = Policies(document, registry)
+    policies = Policies(document, registry, loaded.files)
     policies.set_global(loaded.policies)
     _unique_names(document, loaded.routes, "route")
     routes = Routes(document, policies, loaded.upstreams, loaded.names)
@@ -201,7 +201,7 @@ def _credential(document: Document, credential: Credential, path: Path) -> model
         return None
     if credential.api_key is not None:
         return model.Credential("api_key", hashlib.sha256(credential.api_key.encode()).hexdigest())
-    return model.Credential("api_key", (credential.api_key_sha256 or "").lower())
+    return model.Credential("api_key", credential.api_key_sha256 or "")
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
