@@ -104,8 +104,12 @@ def compile_expression(source: str) -> Expression:
     """
     _check_size(source)
     simple = parse_simple(source)
-    if simple is not None:
-        return Expression(source, simple, simple=True)
+    return compile_by_library(source) if simple is None else Expression(source, simple, simple=True)
+
+
+def compile_by_library(source: str) -> Expression:
+    """The same, always with the library: what the quick way is held to. Raises ExpressionError."""
+    _check_size(source)
     try:
         program = _library().compile(source)
     except ValueError as error:
