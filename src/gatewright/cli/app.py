@@ -127,11 +127,15 @@ def reload(
 
 
 @app.command(epilog="Example: gatewright schema > gateway.schema.json")
-def schema() -> None:
+def schema(
+    config: Annotated[
+        list[Path] | None, typer.Option("-c", "--config", metavar="FILE", help="Whose plugins are to be in it.")
+    ] = None,
+) -> None:
     """Print the JSON Schema of the configuration, for editors."""
     from gatewright.cli.schema import schema as command  # noqa: PLC0415
 
-    raise typer.Exit(command())
+    raise typer.Exit(command(config or []))
 
 
 @app.command("new-policy", epilog="Example: gatewright new-policy stamp")
