@@ -5,10 +5,20 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,127}$"
 
@@ -38,8 +48,17 @@ def _off_is_none(value: object) -> object:
     return None if value == "off" else value
 
 
+class _OffInSchema:
+    """Shows ``off`` in the JSON Schema, where the model has None."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        shown = handler(schema)
+        members = [member for member in shown.get("anyOf", [shown]) if member != {"type": "null"}]
+        return {"anyOf": [*members, {"const": "off"}]}
+
+
 #: A value, or the word ``off``. Read as None when off.
-OrOff: TypeAlias = Annotated[T | None, BeforeValidator(_off_is_none, json_schema_input_type=T | Literal["off"])]
+OrOff: TypeAlias = Annotated[T | None, BeforeValidator(_off_is_none), _OffInSchema()]
 
 
 def _name(value: object) -> str:
@@ -87,7 +106,7 @@ def _bind(value: object) -> str:
         if "\0" in value or len(value) < 6 or len(value.encode("utf-8", "replace")) > 5 + 100:
             raise wrong("bind", "the path of a unix socket must have 1 to 100 bytes")
         return value
-    if value.isdigit() or value.startswith((":", "*:")):
+    if re.fullmatch(r"(\*?:)?[0-9]+", value):
         port = value.lstrip("*:")
         raise wrong(
             "bind",

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from gatewright.config.base import Metadata, Model, Name
+from gatewright.config.base import Metadata, Model, Name, wrong
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        hint = "printf %s KEY | sha256sum"
+        raise wrong("digest", f"a SHA-256 digest has 64 hexadecimal digits, not {len(value)} characters", hint)
+    return value.lower()
 
 
 class Credential(Model):
@@ -19,7 +27,7 @@ class Credential(Model):
     api_key_sha256: (
         Annotated[
             str,
-            Field(pattern=r"^[0-9a-fA-F]{64}$"),
+            AfterValidator(_digest),
             WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}),
         ]
         | None

@@ -22,7 +22,7 @@ _SECRET_VALUE: Final = re.compile(
 def suggestion(word: str, choices: list[str]) -> str:
     """``did you mean 'x'?`` for the nearest of the choices, or nothing."""
     lowered = {choice.lower(): choice for choice in choices}
-    found = get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    found = get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6 if len(word) > 5 else 0.72)
     return f"did you mean '{lowered[found[0]]}'?" if found else ""
 
 
@@ -47,6 +47,7 @@ class Document:
         self.interpolator = interpolator
         self.problems: list[Problem] = []
         self.left_out = 0
+        self._unfilled: set[int] = set()  # nodes whose placeholder could not be filled: nothing else counts there
         self.data: dict[str, Any] = self._mapping(root, ())
 
     # --- places ---------------------------------------------------------------------------------------------------
@@ -86,6 +87,8 @@ class Document:
     ) -> None:
         """Report something that is wrong at ``path``; ``column`` counts within the text that stands there."""
         node = self.node(path, key=key)
+        if id(node) in self._unfilled:
+            return
         problem = problem_at(node, code, message, hint, related)
         if column > 1 and isinstance(node, Scalar) and "\n" not in node.text:
             # Only where the text stands as it is: behind an escape or a placeholder the columns are others.
@@ -101,7 +104,7 @@ class Document:
             return
         problem.path = written_path(path)
         problem.severity = severity
-        problem.source = _SECRET_VALUE.sub(r"\1***", problem.source)
+        problem.source, problem.column = _masked(problem.source, problem.column)
         for value, placeholder in self.interpolator.secrets.items():
             problem.message = problem.message.replace(value, placeholder)
             problem.hint = problem.hint.replace(value, placeholder)
@@ -135,7 +138,19 @@ class Document:
             return self.interpolator.fill(node.text, folder_of(node))
         except CannotInterpolate as error:
             self.problem("config.interpolation", str(error), path, hint=error.hint)
+            self._unfilled.add(id(node))
             return node.text
+
+
+def _masked(source: str, column: int) -> tuple[str, int]:
+    """The line without secret values, and where the column has moved to."""
+    out, end, moved = "", 0, column
+    for found in _SECRET_VALUE.finditer(source):
+        out += f"{source[end : found.start()]}{found[1]}***"
+        end = found.end()
+        if end < column:
+            moved -= len(found[2]) - 3
+    return out + source[end:], moved
 
 
 def folder_of(node: Node) -> FilePath:

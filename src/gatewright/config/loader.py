@@ -19,7 +19,7 @@ from gatewright.config.interpolate import Interpolator
 from gatewright.config.listener import Listener
 from gatewright.config.merge import merge
 from gatewright.config.messages import report
-from gatewright.config.route import Policies, PolicyItem, Route
+from gatewright.config.route import UNREADABLE, Policies, PolicyItem, Route
 from gatewright.config.tree import Mapping, Path, parse, problem_at
 from gatewright.config.upstream import Upstream
 from gatewright.errors import ConfigError, Problem
@@ -189,17 +189,20 @@ def _model(document: Document, value: Any, path: Path, model: type[M]) -> M | No
         return model.model_validate(value)
     except ValidationError as error:
         report(document, error, model, path)
-        return _without_faults(value, error, model)
+        return _without_faults(value, error, model, path)
 
 
-def _without_faults(value: Any, error: ValidationError, model: type[M]) -> M | None:
+def _without_faults(value: Any, error: ValidationError, model: type[M], path: Path) -> M | None:
     """What is left when everything faulty is taken away, so that the rest can be checked too; None if too little."""
     if not isinstance(value, dict):
         return None
     faulty = {details["loc"][0] for details in error.errors(include_url=False, include_input=False) if details["loc"]}
     remains = {key: item for key, item in value.items() if key not in faulty}
+    if "policies" in faulty and isinstance(value["policies"], list):
+        wrong = {details["loc"][1] for details in error.errors(include_url=False) if details["loc"][0] == "policies"}
+        remains["policies"] = [UNREADABLE if at in wrong else item for at, item in enumerate(value["policies"])]
     if "name" in faulty:
-        remains["name"] = "_"
+        remains["name"] = f"_{path[-1]}"  # anything that nobody else is called
     try:
         return model.model_validate(remains)
     except ValidationError:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gatewright.config.document import Document, suggestion
-from gatewright.config.tree import Mapping, Path, Scalar, Sequence
+from gatewright.config.tree import Mapping, Node, Path, Scalar, Sequence
 
 _KINDS: Final = {
     "int_type": "a whole number",
@@ -64,6 +64,8 @@ def report(
         if (path, kind) in seen and kind not in ("missing", "extra_forbidden"):
             continue  # the other branch of a union says the same about the same place
         seen.add((path, kind))
+        if kind == "too_short" and getattr(document.node(path), "items", None):
+            continue  # it has members; they are wrong, and reported themselves
         _one(document, details, model, prefix, path, code)
 
 
@@ -115,19 +117,22 @@ def _text(kind: str, details: ErrorDetails, path: Path) -> str:
         word, key = _BOUNDS[kind]
         return f"{name} must be {word} {context[key]}"
     if kind in _LENGTHS:
-        word, key, unit = _LENGTHS[kind]
-        amount = context[key]
-        if kind.endswith("too_short") and amount == 1:
-            return f"{name} must not be empty"
-        return f"{name} must have {word} {amount} {unit}"
+        return f"{name} must {_length(kind, context)}"
     if kind in ("literal_error", "enum"):
         return f"{name} must be {context['expected']}, not {_shown(details['input'])}"
     if kind == "string_pattern_mismatch":
-        return f"{name} must match {context['pattern']}"
+        pattern = context["pattern"]
+        return f"{name} must start with a slash" if pattern == "^/" else f"{name} must match {pattern}"
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error", details["msg"]))
     message = details["msg"].replace("Input should be", "must be")
     return f"{name} {message[0].lower()}{message[1:]}"
+
+
+def _length(kind: str, context: dict[str, Any]) -> str:
+    word, key, unit = _LENGTHS[kind]
+    amount = context[key]
+    return "not be empty" if word == "at least" and amount == 1 else f"have {word} {amount} {unit}"
 
 
 def _shown(value: object) -> str:
@@ -148,10 +153,15 @@ def _hint(document: Document, kind: str, context: dict[str, Any], value: object,
         if isinstance(node, Scalar) and len(node.text) <= 40:
             return f"write [{node.text}]"
         if isinstance(node, Mapping):
-            return "put '- ' in front of each member"
-    if kind in ("dict_type", "model_type") and isinstance(node, Sequence):
+            in_line = _starts_with(node, "{")
+            return "put it in brackets: [{…}]" if in_line else "put '- ' in front of each member"
+    if kind in ("dict_type", "model_type") and isinstance(node, Sequence) and _starts_with(node, "-"):
         return "take the '- ' away"
     return ""
+
+
+def _starts_with(node: Node, mark: str) -> bool:
+    return node.source.line(node.line)[node.column - 1 :].startswith(mark)
 
 
 def _existing(document: Document, prefix: Path, loc: Iterable[str | int]) -> Path:

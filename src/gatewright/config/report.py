@@ -31,7 +31,7 @@ def format_problem(problem: Problem, *, color: bool = False) -> str:
     red = _RED if problem.severity == "error" else _YELLOW
     place = problem.file or "configuration"
     if problem.line:
-        place += f":{problem.line}:{problem.column}"
+        place += f":{problem.line}:{problem.column}" if problem.column else f":{problem.line}"
     head = f"{_paint(place + ':', _BOLD, color)} {_paint(f'{problem.severity}[{problem.code}]:', red, color)}"
     lines = [f"{head} {_one_line(problem.message)}"]
     margin = " " * len(str(problem.line)) if problem.line else ""
@@ -59,4 +59,5 @@ def _window(source: str, column: int) -> tuple[str, int]:
     if len(source) <= MOST_COLUMNS:
         return source.rstrip(), column
     start = max(0, min(column - MOST_COLUMNS // 2, len(source) - MOST_COLUMNS))
-    return f"…{source[start : start + MOST_COLUMNS]}…", column - start + 1
+    before, after = "…" if start else "", "…" if start + MOST_COLUMNS < len(source) else ""
+    return f"{before}{source[start : start + MOST_COLUMNS]}{after}", column - start + len(before)

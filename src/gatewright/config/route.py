@@ -19,7 +19,13 @@ class PolicyItem(NamedTuple):
     when: Any = ""
 
 
+#: Stands where an entry could not be read, so that the others keep their places.
+UNREADABLE = PolicyItem("", None)
+
+
 def _policy(value: object) -> PolicyItem:
+    if value is UNREADABLE:
+        return UNREADABLE
     name, config = single_key(value, "a policy")
     if config == "off":
         return PolicyItem(name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -39,6 +39,16 @@ class Hash(Model):
     """What is hashed; ``address`` is the client's."""
     name: str = ""
     """Name of the header field, cookie, query parameter or path parameter."""
+
+
+class HashBalance(Model):
+    """The written form of consistent hashing."""
+
+    hash: Hash
+    """What is hashed."""
+
+
+Algorithm = Literal["round_robin", "weighted", "least_connections", "p2c", "random", "ewma", "geo"]
 
 
 class Balance(Model):
@@ -267,7 +277,7 @@ class Upstream(Model):
     """Host header field: preserve the client's, upstream for the endpoint's, or a literal value."""
     balance: Annotated[
         Balance,
-        BeforeValidator(_balance_shape, json_schema_input_type=Any),
+        BeforeValidator(_balance_shape, json_schema_input_type=Algorithm | HashBalance),
     ] = Balance()
     """How an endpoint is chosen: round_robin, weighted, least_connections, p2c, random, ewma, geo or {hash: …}."""
     sticky: Sticky | None = None

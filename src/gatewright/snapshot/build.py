@@ -70,7 +70,9 @@ def _build(
     plugins = _plugins(loaded)
     registry = _registry(loaded.document, plugins)
     resolved = resolve(loaded, registry, plugins=plugins, addresses=addresses, version=version)
-    lint(loaded, resolved.snapshot, resolved.patterns)
+    if not loaded.document.problems:
+        # What could not be read is missing, and would look as if it were unused or unreachable.
+        lint(loaded, resolved.snapshot, resolved.patterns)
     problems = loaded.document.all_problems()
     if any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
@@ -91,16 +93,15 @@ def _is_file(plugin: str) -> bool:
 
 def _registry(document: Document, plugins: list[str]) -> Registry:
     """The registry; without those plugins that cannot be loaded, which are reported."""
-    good = dict(enumerate(plugins))
+    good = list(dict.fromkeys(plugins))
     while True:
         try:
-            return load_registry(list(good.values()), Path())
+            return load_registry(good, Path())
         except ConfigError as error:
-            indexes = list(good)
+            faulty = {problem.path for problem in error.problems}
             for problem in error.problems:
-                index = indexes[int(problem.path.removeprefix("plugins[").removesuffix("]"))]
-                good.pop(index, None)
-                _report(document, problem, index)
+                _report(document, problem, plugins.index(problem.path))
+            good = [plugin for plugin in good if plugin not in faulty]
 
 
 def _report(document: Document, problem: Problem, index: int) -> None:

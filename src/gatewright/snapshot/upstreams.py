@@ -20,6 +20,7 @@ class Upstreams:
         self._document = document
         self._addresses = addresses
         self.hosts: set[str] = set()
+        self._circles: set[str] = set()  # upstreams in a circle that has been reported
 
     def resolve(self, upstreams: Mapping[str, written.Upstream], names: set[str]) -> tuple[model.Upstream, ...]:
         """All upstreams; ``names`` are those that are written anywhere."""
@@ -145,7 +146,8 @@ class Upstreams:
             chain.append(at)
             following = upstreams.get(at)
             at = following.failover if following is not None else None
-        if at == name:
+        if at == name and self._circles.isdisjoint(chain):
+            self._circles.update(chain)
             circle = " → ".join([*chain, name])
             self._document.problem("config.cycle", f"the failover leads back to where it began: {circle}", path)
 
