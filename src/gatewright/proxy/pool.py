@@ -97,7 +97,10 @@ class Pool:
     def give_back(self, connection: H1Client) -> None:
         """``connection`` is free and can be used again. Hot."""
         if self.waiters:
-            self.waiters.popleft().connected(connection)
+            exchange = self.waiters.popleft()
+            if not self.waiters:
+                self.world.unwatch(self)
+            exchange.connected(connection)
         elif self.closed or len(self.idle) >= self.most_idle:
             connection.close()
         else:

@@ -44,6 +44,8 @@ class Route:
         "timeouts",
         "upstreams",
         "websocket",
+        "websocket_idle",
+        "websocket_message",
     )
 
     def __init__(self, name: str, stats: RouteStats) -> None:
@@ -72,6 +74,8 @@ class Route:
         self.retries: RetryPolicy | None = None
         self.max_body = 0
         self.websocket = True
+        self.websocket_idle = 0.0
+        self.websocket_message: int | None = None
 
 
 def _no_upstream(ex: Exchange) -> Upstream:

@@ -128,6 +128,8 @@ def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
     route.timeouts = spec.timeouts
     route.retries = RetryPolicy(spec.retries) if spec.retries is not None else None
     route.websocket = spec.websocket
+    route.websocket_idle = spec.websocket_idle
+    route.websocket_message = spec.websocket_message
     route.max_body = min(
         [spec.max_body] if spec.max_body is not None else [each.limits.body for each in runtime.snapshot.listeners],
         default=64 * 1024 * 1024,

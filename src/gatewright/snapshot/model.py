@@ -226,11 +226,16 @@ class Respond(Struct, frozen=True):
 
 
 class PolicySpec(Struct, frozen=True):
-    """A policy as configured: its type, its validated configuration and its condition (CEL, may be empty)."""
+    """A policy as configured: its type, its validated configuration and its condition (CEL, may be empty).
+
+    ``scope`` says where it was written: empty for the gateway's own list, else the name of the route. Counters belong
+    to a scope, so that a limit for all routes counts all routes together, and a route's own limit that route alone.
+    """
 
     type: str
     config: dict[str, Any] = {}
     when: str = ""
+    scope: str = ""
 
 
 class Route(Struct, frozen=True):
@@ -253,6 +258,8 @@ class Route(Struct, frozen=True):
     retries: Retries | None = None  # instead of the upstream's
     max_body: int | None = None
     websocket: bool = True
+    websocket_idle: float = 300.0  # seconds without a frame either way
+    websocket_message: int | None = None  # bytes of the largest message that passes
     policies: tuple[PolicySpec, ...] = ()
     metadata: dict[str, str] = {}
     digest: str = ""
@@ -275,7 +282,10 @@ class Consumer(Struct, frozen=True):
 
 
 class AccessLog(Struct, frozen=True):
-    """``to``: stdout, stderr, off or a path. Rotated by size or age when a file."""
+    """``to``: stdout, stderr, off or a path. Rotated by size or age when a file.
+
+    ``redact`` names query parameters whose values are masked, besides those that always are.
+    """
 
     format: str = "json"  # json | text
     to: str = "stdout"
@@ -283,6 +293,7 @@ class AccessLog(Struct, frozen=True):
     max_bytes: int | None = None
     max_age: float | None = None
     keep: int = 5
+    redact: tuple[str, ...] = ()
 
 
 class Admin(Struct, frozen=True):
@@ -303,6 +314,8 @@ class Snapshot(Struct, frozen=True):
     upstreams: tuple[Upstream, ...] = ()
     routes: tuple[Route, ...] = ()
     consumers: tuple[Consumer, ...] = ()
+    #: The global policies, in run order: also the policies for requests that no route takes.
+    policies: tuple[PolicySpec, ...] = ()
     plugins: tuple[str, ...] = ()
     access_log: AccessLog = AccessLog()
     admin: Admin | None = Admin()

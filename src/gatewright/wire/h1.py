@@ -54,7 +54,7 @@ class RequestFields(Fields):
 class ResponseFields(Fields):
     """A response's header section with what it says about framing and the connection."""
 
-    __slots__ = ("connection", "framing", "upgrade")
+    __slots__ = ("connection", "events", "framing", "upgrade")
 
     def __init__(self, section: bytes, most: int) -> None:
         pairs, lines = parse_fields(section, most)
@@ -65,7 +65,9 @@ class ResponseFields(Fields):
         #: Body length in bytes, CHUNKED or UNTIL_CLOSE; the method and the status may overrule it.
         self.framing = response_framing(index)
         self.connection = connection_tokens(self, index.get(b"connection"))
-        self.upgrade = index.get(b"upgrade", b"")
+        self.upgrade = index.get(b"upgrade", b"").lower()
+        #: Whether this is a stream of server-sent events.
+        self.events = index.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         self.not_forwarded = not_forwarded(HOP_BY_HOP, self.connection)
 
 

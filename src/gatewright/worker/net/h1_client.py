@@ -6,11 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
-from gatewright.http.headers import Fields, Pair
+from gatewright.http.headers import Pair
 from gatewright.http.status import has_no_body
 from gatewright.proxy import ports
+from gatewright.proxy.respond import core_reply
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, UNTIL_CLOSE, ResponseFields, parse_status_line
+from gatewright.worker.net.timers import TICK
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 IDLE, HEAD, BODY, TUNNEL, CLOSED = range(5)
 
+_NEVER = 86_400.0
 _MOST_HEAD = 64 * 1024
 _MOST_FIELDS = 256
 _MOST_INFORMATIONAL = 16  # 1xx responses before a final one
@@ -122,22 +125,22 @@ class H1Client(asyncio.Protocol):
         self.state = HEAD
         self.used += 1
         self.informational = 0
-        world = self.world
-        self.deadline = world.now + exchange.timeouts.first_byte
-        if not self.wheel_at or self.deadline < self.wheel_at * 0.05:
-            world.watch(self)
         if not framing:
+            world = self.world
+            self.deadline = world.now + exchange.timeouts.first_byte
+            if not self.wheel_at or self.deadline < self.wheel_at * TICK:
+                world.watch(self)
             self.chunked = False
             head.append(b"\r\n")
             self.transport.write(b"".join(head))
             return
+        self.deadline = self.world.now + _NEVER  # until the body is complete the client's time counts
         self.chunked = framing == CHUNKED
         head.append(b"transfer-encoding: chunked\r\n\r\n" if self.chunked else b"\r\n")
         self.out = head
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request body."""
-        self.deadline = self.world.now + self.exchange.timeouts.first_byte  # type: ignore[union-attr]
         out = self.out
         if self.chunked:
             write_chunk(out, data)
@@ -151,6 +154,8 @@ class H1Client(asyncio.Protocol):
         """The request body is complete."""
         if self.chunked:
             self.out.append(write_end(trailers))
+        if self.exchange is not None:
+            self._expect(self.exchange.timeouts.first_byte)
 
     def flush(self) -> None:
         """Write what has been gathered."""
@@ -165,6 +170,7 @@ class H1Client(asyncio.Protocol):
             self.tunnel.pause(client=True)
         elif self.exchange is not None:
             self.exchange.client.pause_request()
+            self._expect(self.exchange.timeouts.idle)
 
     def resume_writing(self) -> None:
         """The endpoint has caught up."""
@@ -172,6 +178,9 @@ class H1Client(asyncio.Protocol):
             self.tunnel.resume(client=True)
         elif self.exchange is not None:
             self.exchange.client.resume_request()
+            body = self.exchange.body
+            if self.state == HEAD and body is not None and not body.done:
+                self.deadline = self.world.now + _NEVER
 
     # --- response -----------------------------------------------------------------------------------------------------
 
@@ -179,7 +188,7 @@ class H1Client(asyncio.Protocol):
         """Stop reading: the client reads more slowly than the endpoint sends."""
         if self.alive:
             self.transport.pause_reading()
-            self.deadline = self.world.now + 86_400.0  # the client's own limit counts now, not the endpoint's
+            self.deadline = self.world.now + _NEVER  # the client's own limit counts now, not the endpoint's
 
     def resume(self) -> None:
         """Go on reading."""
@@ -207,6 +216,8 @@ class H1Client(asyncio.Protocol):
                 self._body(exchange, data)
         except ProtocolError as error:
             self._malformed(error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not cost more than this exchange
+            self._bug(exchange, error)
         client.flush()
 
     def _head(self, exchange: Exchange, data: bytes) -> None:
@@ -240,6 +251,8 @@ class H1Client(asyncio.Protocol):
         self.deadline = self.world.now + timeouts.idle
         if timeouts.idle < timeouts.first_byte:
             self.world.watch(self)
+        if fields.events:
+            exchange.protocol = "sse"
         exchange.on_response_head(status, fields, framing)
         if self.exchange is not exchange:
             return None  # a retry or a policy has let go of this connection
@@ -309,7 +322,7 @@ class H1Client(asyncio.Protocol):
         most = self.pool.spec.max_age
         return most is None or self.world.now - self.born < most
 
-    def _informational(self, exchange: Exchange, status: int, fields: Fields, rest: bytes) -> None:
+    def _informational(self, exchange: Exchange, status: int, fields: ResponseFields, rest: bytes) -> None:
         """1xx: passed on, and the real response is still to come (RFC 9110 section 15.2)."""
         if status == 101:
             return self._switch(exchange, fields, rest)
@@ -321,8 +334,8 @@ class H1Client(asyncio.Protocol):
             self._head(exchange, rest)
         return None
 
-    def _switch(self, exchange: Exchange, fields: Fields, rest: bytes) -> None:
-        if exchange.protocol != "websocket" or fields.index.get(b"upgrade", b"").lower() != b"websocket":
+    def _switch(self, exchange: Exchange, fields: ResponseFields, rest: bytes) -> None:
+        if exchange.protocol != "websocket" or fields.upgrade != b"websocket":
             raise ProtocolError("upstream.malformed", 502, "a switch of protocols that was not asked for")
         self.state = TUNNEL
         self.left = 0
@@ -346,6 +359,14 @@ class H1Client(asyncio.Protocol):
         if exchange is not None:
             self.world.note("upstream.malformed", endpoint=self.pool.endpoint.key, detail=error.detail)
             exchange.upstream_failed(ports.MALFORMED)
+
+    def _bug(self, exchange: Exchange, error: Exception) -> None:
+        self.world.bug("a response", error)
+        self.exchange = None
+        self.alive = False
+        self.transport.abort()
+        exchange.conn = None
+        exchange.answer(core_reply("internal.error"), len(exchange.route.response_chain))
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

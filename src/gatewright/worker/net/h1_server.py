@@ -128,9 +128,15 @@ class H1Server(asyncio.Protocol):
         """Bytes from the client. Hot."""
         state = self.state
         if state == HEAD:
-            self._read(self.buffer + data if self.buffer else data)
+            try:
+                self._read(self.buffer + data if self.buffer else data)
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not cost more than this connection
+                self._bug(error)
         elif state == BODY:
-            self._feed(data)
+            try:
+                self._feed(data)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._bug(error)
         elif state == TUNNEL:
             self.tunnelled.from_client(data)  # type: ignore[union-attr]
         elif state == BUSY:
@@ -329,7 +335,7 @@ class H1Server(asyncio.Protocol):
             raise ProtocolError("request.malformed", 400, "a bare line feed stands in the request")
         if b"\0" in data:
             raise ProtocolError("request.malformed", 400, "a NUL stands in the request")
-        if not self.buffer and not self.requests or self.deadline > self.world.now + limits.header_timeout:
+        if self.deadline > self.world.now + limits.header_timeout:  # its first bytes; more of it buys no time
             self.limit(self.world.now + limits.header_timeout)
         self.buffer = data
         return b""
@@ -505,7 +511,8 @@ class H1Server(asyncio.Protocol):
         """Carry bytes both ways from now on."""
         self.flush()
         self.state = TUNNEL
-        self.deadline = self.world.now + _NEVER
+        self.world.unwatch(self)
+        self.world.unwatch(upstream)  # the tunnel keeps the time for both
         exchange, self.exchange = self.exchange, None
         self.tunnelled = upstream.tunnel = tunnel = Tunnel(self.world, exchange, self, upstream)  # type: ignore[arg-type]
         upstream.exchange = None
@@ -566,6 +573,15 @@ class H1Server(asyncio.Protocol):
         self.buffer = b""
         self.state = BODY  # there may be more of it: read and throw away
         self._linger()
+
+    def _bug(self, error: Exception) -> None:
+        self.world.bug("a request", error)
+        self.keep = self.in_hand = False
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.answer(core_reply("internal.error"), len(exchange.route.response_chain))
+        else:
+            self.transport.abort()
 
     def _refuse_connection(self) -> None:
         self.state = LINGER

@@ -37,7 +37,7 @@ class Tunnel:
         self.exchange = exchange
         self.client = client
         self.upstream = upstream
-        self.idle = exchange.timeouts.tunnel_idle
+        self.idle = exchange.route.websocket_idle
         self.deadline = world.now + self.idle
         self.wheel_at = 0
         self.closing = False
