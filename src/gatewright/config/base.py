@@ -100,6 +100,8 @@ def split_bind(text: str) -> Address:
 
 def _bind(value: object) -> str:
     shape = "write host:port, [v6]:port or unix:/path"
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         raise wrong("bind", f"'{value}' is not an address to listen on", shape)
     if value.startswith("unix:"):
@@ -156,7 +158,8 @@ def _test(value: object) -> Test:
     if value is False:
         return Test(absent=True)
     if not isinstance(value, str):
-        raise wrong("text", f"{value!r} must be text, or true (present) or false (absent)", f'write "{value}"')
+        hint = f'write "{value}"' if isinstance(value, (int, float)) else ""
+        raise wrong("text", "a test is text to be equal to, ~regex, true (present) or false (absent)", hint)
     if not value.startswith("~"):
         return Test(value=value)
     try:

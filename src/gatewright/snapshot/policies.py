@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gatewright.config.document import Document, suggestion
 from gatewright.config.messages import report
-from gatewright.config.route import PolicyItem, Route
+from gatewright.config.route import UNREADABLE, PolicyItem, Route
 from gatewright.config.tree import Path
 from gatewright.errors import GatewrightError
 from gatewright.plugins.registry import Registry
@@ -62,7 +62,11 @@ class Policies:
 
     def of(self, route: Route, path: Path) -> tuple[PolicySpec, ...]:
         """The policies of a route, in the order in which their request hooks run."""
-        own = [self._check(item, (*path, "policies", index), route.name) for index, item in enumerate(route.policies)]
+        own = [
+            self._check(item, (*path, "policies", index), route.name)
+            for index, item in enumerate(route.policies)
+            if item is not UNREADABLE
+        ]
         if not own and route.policy_order == "by_stage":
             return self._in_stage_order(self._global)
         replaced = {checked.name for checked in own}
@@ -82,6 +86,8 @@ class Policies:
     # --- checks ---------------------------------------------------------------------------------------------------
 
     def _allowed_globally(self, item: PolicyItem, path: Path) -> bool:
+        if item is UNREADABLE:
+            return False
         if item.config is None:
             message = "'off' leaves out a policy of every route, and this is the list of those"
             self._document.problem("policy.value", message, (*path, item.type), hint="take the entry away")
