@@ -141,9 +141,12 @@ class Leaf:
 
     def _taking(self, method: bytes) -> tuple[Entry, ...]:
         taking = [entry for entry in self.entries if entry.rules.accepts is None or method in entry.rules.accepts]
-        # Who names HEAD comes before who only names GET, when all else but the order in the file is equal.
-        ranks = [(-entry.rules.weight, method not in (entry.rules.methods or ()), i) for i, entry in enumerate(taking)]
-        return tuple(taking[i] for _, _, i in sorted(ranks))
+        if method == b"HEAD":  # who names HEAD comes before who does not, when all else but the order is equal
+            ranks = [
+                (-entry.rules.weight, method not in (entry.rules.methods or ()), i) for i, entry in enumerate(taking)
+            ]
+            taking = [taking[i] for _, _, i in sorted(ranks)]
+        return tuple(taking)
 
     def choose(self, ex: ExchangeView, method: bytes, source: Source) -> Entry | None:
         """The first entry that takes the request; its parameters are then set. Hot."""

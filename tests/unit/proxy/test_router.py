@@ -394,6 +394,7 @@ def reference(rows: list[Row], ex: Exchange) -> Route | None:
     ],
     [("/a/a", "a.b.c", "PUT", {})],
 )
+@example([([], ["/"], [], ["h"], 0), ([], ["/"], ["GET"], [], 0)], [("/", "z", "GET", {"h": "1"})])
 @example([([], ["/a/*"], [], [], 0), ([], ["/{p}/c"], [], [], 0)], [("/a/c", "z", "GET", {})])
 def test_agrees_with_trying_every_route(specs: list[Any], requests: list[Any]) -> None:
     rows = [made for spec in specs if (made := make(spec)) is not None]
