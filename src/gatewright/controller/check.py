@@ -12,8 +12,9 @@ from gatewright.ipc.messages import BreakerChange, HealthChange
 from gatewright.plugins.registry import Registry
 from gatewright.proxy import ports
 from gatewright.proxy.record import WorkerStats
-from gatewright.snapshot.checking import CheckEnv
+from gatewright.proxy.shared import SharedTable
 from gatewright.snapshot.compile import compile_snapshot
+from gatewright.snapshot.env import Note
 from gatewright.snapshot.model import Snapshot
 
 _SLICE = 0.005  # seconds of compiling between two turns of the loop
@@ -39,21 +40,22 @@ async def check_snapshot(snapshot: Snapshot, registry: Registry, clock: Clock) -
 
 
 class _Nowhere:
-    """Surroundings with nothing behind them."""
-
-    __slots__ = ("registry", "world")
+    """A site with nothing behind it."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self.registry = registry
+        self.policy_clock = clock
+        self.shared = SharedTable.private()
         # Compiling looks at the clock, draws lots and registers counters; the rest of a world is for traffic.
         self.world = cast("ports.World", _NoTraffic(clock))
-
-    def env(self, snapshot: Snapshot, policy: str, scope: str) -> CheckEnv:
-        """An environment that accepts everything."""
-        return CheckEnv()
+        self.note: Note = _unsaid
 
     def notify(self, change: HealthChange | BreakerChange) -> None:
         """Nothing is served, so nothing can be learnt of an endpoint."""
+
+
+def _unsaid(event: str, level: str = "warning", **fields: str) -> None:
+    """What a policy has to say is said when it serves."""
 
 
 class _NoTraffic:

@@ -14,16 +14,19 @@ import msgspec
 import uvloop
 
 from gatewright.config.report import format_problems
-from gatewright.controller.bus import Bus
+from gatewright.controller.bus import Bus, EndpointHealth
 from gatewright.controller.check import check_snapshot
+from gatewright.controller.dns import Resolver
+from gatewright.controller.health import HealthChecker
 from gatewright.controller.link import SupervisorLink
+from gatewright.controller.metrics import Metrics
 from gatewright.controller.reconcile import Addresses, Reconciler
 from gatewright.controller.seat import ControllerSeat
 from gatewright.controller.state import State
 from gatewright.controller.watch import Watcher
 from gatewright.controller.workers import Workers
 from gatewright.errors import ConfigError
-from gatewright.ipc.messages import Drain, Reload, StartupFailed, Stats, WorkerExited, WorkerStarted
+from gatewright.ipc.messages import Drain, HealthChange, Reload, StartupFailed, WorkerExited, WorkerStarted
 from gatewright.snapshot.build import Built
 from gatewright.snapshot.model import Snapshot
 
@@ -48,7 +51,10 @@ class Controller:
         self._seat = seat
         self._log = seat.log
         self._bus = Bus(seat.clock, seat.log)
-        self._workers = Workers(seat.clock, self._bus, seat.log, self._on_stats, self._on_gone)
+        self._metrics = Metrics()
+        self._workers = Workers(seat.clock, self._bus, seat.log, self._metrics.add, self._metrics.forget)
+        self._health = HealthChecker(seat.clock, self._on_health)
+        self._resolver = Resolver(seat.clock, seat.log, self._on_address)
         self._state = State(self._workers, started=seat.clock.wall(), supervisor=seat.parent)
         self._watcher = Watcher(seat.paths, self._on_files)
 
@@ -75,7 +81,9 @@ class Controller:
 
     async def _start(self) -> int:
         if self._seat.published >= 0:
-            await self._reconciler.resume(self._last_published())
+            snapshot = self._last_published()
+            self._follow(snapshot)
+            await self._reconciler.resume(snapshot)
         else:
             try:
                 await self._reconciler.first()
@@ -85,6 +93,8 @@ class Controller:
                 self._supervisor.send(StartupFailed(EXIT_CONFIG))
                 return EXIT_CONFIG
         self._spawn(self._reconciler.run(), "reconcile")
+        self._spawn(self._health.run(), "health")
+        self._spawn(self._resolver.run(), "dns")
         if self._seat.watch:
             self._spawn(self._watcher.run(), "watch")
         return 0
@@ -107,8 +117,8 @@ class Controller:
     # --- the reconciler's host ---------------------------------------------------------------------------------------
 
     async def resolve(self, hosts: set[str]) -> Addresses:
-        """Look up names."""
-        return {}
+        """Look up names; at the start they are waited for."""
+        return await self._resolver.resolve(hosts)
 
     async def check(self, built: Built) -> None:
         """Compile it here before workers are asked to."""
@@ -122,6 +132,12 @@ class Controller:
     def built(self, built: Built) -> None:
         """Follow the files, names and upstreams of what is about to serve."""
         self._watcher.follow(built.files)
+        self._resolver.follow(built.hosts)
+        self._follow(built.snapshot)
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        self._health.update(snapshot.upstreams)
+        self._metrics.retain(snapshot)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -144,11 +160,12 @@ class Controller:
     def _on_files(self, changed: list[Path]) -> None:
         self._reconciler.request(f"{', '.join(path.name for path in changed[:3])} changed")
 
-    def _on_stats(self, stats: Stats, pid: int) -> None:
-        """Counters of a worker."""
+    def _on_address(self, name: str) -> None:
+        self._reconciler.request(f"addresses of {name}")
 
-    def _on_gone(self, slot: int) -> None:
-        """The worker of a slot has ended."""
+    def _on_health(self, change: HealthChange) -> None:
+        self._workers.broadcast(change)
+        self._bus.publish(EndpointHealth(-1, change))
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

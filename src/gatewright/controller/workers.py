@@ -68,7 +68,7 @@ class Workers:
         clock: For the times shown in the status.
         bus: Where health, breakers and restarts are told.
         log: The controller's error log.
-        on_stats: Called with the counters of a worker and its process id.
+        on_stats: Called with what a worker has counted.
         on_gone: Called with the slot whose process has ended, so that its gauges can be forgotten.
     """
 
@@ -77,7 +77,7 @@ class Workers:
         clock: Clock,
         bus: Bus,
         log: ErrorLog,
-        on_stats: Callable[[Stats, int], None],
+        on_stats: Callable[[Stats], None],
         on_gone: Callable[[int], None],
     ) -> None:
         self._clock = clock
@@ -223,7 +223,7 @@ class Workers:
 
     def _dispatch(self, worker: Worker, message: WorkerToController) -> None:
         if isinstance(message, Stats):
-            self._on_stats(message, worker.pid)
+            self._on_stats(message)
         elif isinstance(message, Heartbeat):
             worker.heartbeat = self._clock.monotonic()
             worker.lag = message.lag
