@@ -54,7 +54,7 @@ class Router:
         method = request.method
         if method == b"OPTIONS":
             return self._match_options(ex)
-        trees = self.chains.get(request.host)  # find, without its frame
+        trees = self.chains.get(request.host)  # find(), without its frames
         if trees is None:
             trees = self.chain_of(request.host) if self.suffixes else self.default
         return self.search(trees, ex, method, None)
@@ -64,11 +64,12 @@ class Router:
 
         With ``trace``, list all leaves whose host and path match in order of precedence, and find nothing.
         """
-        host = ex.request.host
+        return self.search(self.trees_of(ex.request.host), ex, method, trace)
+
+    def trees_of(self, host: bytes) -> tuple[Tree, ...]:
+        """All trees that apply to a host, in order of precedence."""
         trees = self.chains.get(host)
-        if trees is None:
-            trees = self.chain_of(host) if self.suffixes else self.default
-        return self.search(trees, ex, method, trace)
+        return self.chain_of(host) if trees is None else trees
 
     def search(self, trees: tuple[Tree, ...], ex: ExchangeView, method: bytes, trace: Trace | None) -> Entry | None:
         """The same among these trees, whatever the host. Hot."""

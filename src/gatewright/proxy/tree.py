@@ -148,6 +148,10 @@ class Leaf:
             taking = [taking[i] for _, _, i in sorted(ranks)]
         return tuple(taking)
 
+    def taking(self, method: bytes) -> tuple[Entry, ...]:
+        """The entries that take a method, as they are asked."""
+        return self.by_method.get(method, self.any_method)
+
     def choose(self, ex: ExchangeView, method: bytes, source: Source) -> Entry | None:
         """The first entry that takes the request; its parameters are then set. Hot."""
         for entry in self.by_method.get(method, self.any_method):
