@@ -35,6 +35,7 @@ REFUSED = "gatewright_requests_refused_total"
 EXCHANGES = "gatewright_exchanges_active"
 CONNECTIONS = "gatewright_connections_open"
 ACCEPTED = "gatewright_connections_accepted_total"
+IN_FLIGHT = "gatewright_endpoint_exchanges_active"
 POOL_IDLE = "gatewright_pool_connections_idle"
 POOL_ACTIVE = "gatewright_pool_connections_active"
 POOL_WAITING = "gatewright_pool_requests_waiting"
@@ -73,6 +74,7 @@ _COUNTERS = (
 _GAUGES = (
     (EXCHANGES, (), "Requests in flight."),
     (CONNECTIONS, ("listener",), "Client connections open."),
+    (IN_FLIGHT, ("upstream", "endpoint"), "Requests in flight at an endpoint."),
     (POOL_IDLE, ("upstream",), "Open connections to endpoints that wait for a request."),
     (POOL_ACTIVE, ("upstream",), "Open connections to endpoints that serve a request."),
     (POOL_WAITING, ("upstream",), "Requests that wait for a connection."),
