@@ -120,7 +120,7 @@ def reload(
     pid: Annotated[int | None, typer.Option("--pid", help="The supervisor. Default: as the gateway says.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the configuration, then make a running gateway read it again."""
+    """Make a running gateway read its configuration again, and say what came of it."""
     from gatewright.cli.reload import reload as command  # noqa: PLC0415
 
     raise typer.Exit(command(admin, config or [], pid, as_json=as_json))

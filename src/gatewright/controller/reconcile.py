@@ -121,6 +121,7 @@ class Reconciler:
             except Exception as bug:  # noqa: BLE001 - the old version must serve on, and the next round may work
                 error = f"internal error: {bug!r}"
                 self._refuse(reason, [Problem("internal.error", error)])
+            self._state.rounds += 1
             self._supervisor.send(Reloaded(error))
 
     async def _round(self, reason: str) -> None:

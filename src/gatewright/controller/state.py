@@ -25,6 +25,7 @@ class State:
         last_error_at: When that was found.
         warnings: What is odd, but works, about the configuration that serves.
         reloads: Configurations applied after the first, and refused.
+        rounds: How often the configuration was read again, whatever came of it.
         files: Everything that was read for the configuration.
         addresses: Real addresses of the listeners, by name.
         admin_address: Real address of the admin listener.
@@ -42,6 +43,7 @@ class State:
     warnings: list[Problem] = field(default_factory=list)
     reloads: int = 0
     refused: int = 0
+    rounds: int = 0
     files: list[Path] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     admin_address: str = ""

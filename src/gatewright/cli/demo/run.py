@@ -73,8 +73,8 @@ async def start_gateway(ports: dict[str, int], *, quiet: bool) -> asyncio.subpro
     if quiet:
         environ["DEMO_ACCESS_LOG"] = "off"
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gatewright", "run", "-c", str(config_file()), env=environ, process_group=0,
-        stdin=asyncio.subprocess.DEVNULL,
+        sys.executable, "-m", "gatewright", "run", "-c", str(config_file()), "--log-format", "text",
+        env=environ, process_group=0, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def _config(view: View) -> dict[str, Any]:
         "files": [str(path) for path in state.files],
         "reloads": state.reloads,
         "refused": state.refused,
+        "rounds": state.rounds,
         "last_error": state.last_error,
         "last_error_at": _time(state.last_error_at),
         "warnings": [problem.message for problem in state.warnings],
