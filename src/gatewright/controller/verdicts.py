@@ -28,6 +28,10 @@ class Verdicts:
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._clock = clock
         self._by_key: dict[tuple[str, str], Verdict] = {}
+        #: How often each endpoint was ejected: by a worker that saw it fail.
+        self.ejections: dict[tuple[str, ...], float] = {}
+        #: How often each breaker came into each state.
+        self.transitions: dict[tuple[str, ...], float] = {}
         bus.subscribe(EndpointHealth, self._on_health)
         bus.subscribe(BreakerState, self._on_breaker)
 
@@ -44,6 +48,8 @@ class Verdicts:
         known = {(upstream.name, "") for upstream in snapshot.upstreams}
         known |= {(upstream.name, endpoint.key) for upstream in snapshot.upstreams for endpoint in upstream.endpoints}
         self._by_key = {key: verdict for key, verdict in self._by_key.items() if key in known}
+        self.ejections = {key: count for key, count in self.ejections.items() if key in known}
+        self.transitions = {key: count for key, count in self.transitions.items() if key[:2] in known}
 
     def _at(self, upstream: str, endpoint: str) -> Verdict:
         return self._by_key.setdefault((upstream, endpoint), Verdict())
@@ -55,8 +61,13 @@ class Verdicts:
             verdict.healthy = change.healthy
         if change.ejected_until is not None:
             verdict.ejected_until = change.ejected_until
+            if change.ejected_until > self._clock.monotonic():
+                key = (change.upstream, change.endpoint)
+                self.ejections[key] = self.ejections.get(key, 0) + 1
 
     def _on_breaker(self, event: BreakerState) -> None:
         change = event.change
         verdict = self._at(change.upstream, change.endpoint)
         verdict.breaker, verdict.breaker_until = change.state, change.until
+        key = (change.upstream, change.endpoint, change.state)
+        self.transitions[key] = self.transitions.get(key, 0) + 1

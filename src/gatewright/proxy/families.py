@@ -42,9 +42,6 @@ POOL_WAITING = "gatewright_pool_requests_waiting"
 POOL_CREATED = "gatewright_pool_connections_created_total"
 POOL_REUSED = "gatewright_pool_connections_reused_total"
 RETRIES = "gatewright_upstream_retries_total"
-TIMEOUTS = "gatewright_timeouts_total"
-BREAKER_CHANGES = "gatewright_breaker_transitions_total"
-EJECTIONS = "gatewright_endpoint_ejections_total"
 CACHE_HITS = "gatewright_cache_hits_total"
 CACHE_MISSES = "gatewright_cache_misses_total"
 CACHE_ENTRIES = "gatewright_cache_entries"
@@ -63,9 +60,6 @@ _COUNTERS = (
     (POOL_CREATED, ("upstream",), "Connections opened to endpoints."),
     (POOL_REUSED, ("upstream",), "Tries that used a connection which was open already."),
     (RETRIES, ("upstream", "reason"), "Tries after the first one."),
-    (TIMEOUTS, ("reason",), "Requests that ran into a time limit."),
-    (BREAKER_CHANGES, ("upstream", "endpoint", "state"), "Changes of a circuit breaker's state."),
-    (EJECTIONS, ("upstream", "endpoint"), "Ejections of an endpoint by passive health checks."),
     (CACHE_HITS, ("cache",), "Look-ups that a cache answered."),
     (CACHE_MISSES, ("cache",), "Look-ups that a cache could not answer."),
     (LOG_DROPPED, ("log",), "Log lines dropped because their reader was too slow or the disk was full."),

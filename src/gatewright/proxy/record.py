@@ -166,13 +166,15 @@ def _label(value: str) -> str:
 class WorkerStats:
     """Everything one worker counts. Lives as long as the worker; survives changes of the configuration."""
 
-    __slots__ = ("caches", "counters", "exchanges", "listeners", "max_series", "pools", "touched")
+    __slots__ = ("caches", "counters", "exchanges", "in_flight", "listeners", "max_series", "pools", "touched")
 
     def __init__(self, max_series: int = 2_000) -> None:
         #: Most series of one metric with labels.
         self.max_series = max_series
         #: Exchanges in flight.
         self.exchanges = 0
+        #: The same by upstream and endpoint, where there are any; renewed before a shipment.
+        self.in_flight: dict[tuple[str, str], int] = {}
         self.touched: list[ExchangeStats] = []
         self.listeners: dict[str, ListenerStats] = {}
         self.pools: dict[str, PoolStats] = {}
@@ -224,7 +226,7 @@ class WorkerStats:
         return counter
 
     def count(self, name: str, *labels: str, by: float = 1.0) -> None:
-        """Add to a counter of :mod:`gatewright.proxy.families`: refusals, retries, timeouts, transitions."""
+        """Add to a counter of :mod:`gatewright.proxy.families`: refusals, retries, dropped lines."""
         counter = self.counters.get(name) or self.counter(name)
         counter.inc(*labels, by=by)
 

@@ -206,8 +206,12 @@ class DataPlane:
     def stats(self) -> Stats:
         """What has changed since the last call."""
         self._stats.exchanges = self.exchanges
+        self._stats.in_flight = {}
         if self.runtime is not None:
             for upstream in self.runtime.upstreams.values():
+                for endpoint in upstream.endpoints:
+                    if endpoint.in_flight:
+                        self._stats.in_flight[upstream.name, endpoint.key] = endpoint.in_flight
                 pools: list[Pool] = [endpoint.pool for endpoint in upstream.endpoints]
                 counts = self._stats.pool(upstream.name)
                 counts.idle = sum(len(pool.idle) for pool in pools)

@@ -47,6 +47,7 @@ class StatsCollector:
         self._stats = stats
         self._shipped: dict[tuple[type[_Part], str], _Shipped] = {}
         self._exchanges = 0
+        self._in_flight: dict[tuple[str, str], int] = {}
 
     @property
     def pending(self) -> bool:
@@ -71,7 +72,17 @@ class StatsCollector:
                     message.families[counter.name] = (counter.help, *counter.labels)
         if self._stats.exchanges != self._exchanges:
             self._exchanges = message.gauges[names.EXCHANGES] = self._stats.exchanges
+        self._ship_in_flight(message)
         return message
+
+    def _ship_in_flight(self, message: Stats) -> None:
+        now, before = self._stats.in_flight, self._in_flight
+        for key, count in now.items():
+            if before.get(key) != count:
+                message.gauges[_S.join((names.IN_FLIGHT, *key))] = count
+        for key in before.keys() - now.keys():
+            message.gauges[_S.join((names.IN_FLIGHT, *key))] = math.nan
+        self._in_flight = now
 
     def _ship_parts(self, parts: Mapping[str, _Part], kind: type[_Part], message: Stats) -> None:
         shipped = self._shipped

@@ -180,6 +180,8 @@ async def test_the_metrics_page(gateway: Gateway, client: httpx2.AsyncClient) ->
     gateway.apply()
     gateway.worker(0, version=7)
     gateway.bus.publish(BreakerState(0, BreakerChange("orders", "", "open", 1.0)))
+    ejected = HealthChange("orders", "http://10.0.0.2:80", ejected_until=gateway.clock.monotonic() + 1)
+    gateway.bus.publish(EndpointHealth(0, ejected))
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     samples = {
@@ -193,6 +195,8 @@ async def test_the_metrics_page(gateway: Gateway, client: httpx2.AsyncClient) ->
     assert samples["gatewright_workers", frozenset()] == 1
     assert samples["gatewright_breaker_state", frozenset({"orders", "", "open"})] == 1
     assert samples["gatewright_breaker_state", frozenset({"orders", "", "closed"})] == 0
+    assert samples["gatewright_breaker_transitions_total", frozenset({"orders", "", "open"})] == 1
+    assert samples["gatewright_endpoint_ejections_total", frozenset({"orders", "http://10.0.0.2:80"})] == 1
     assert samples["gatewright_endpoint_healthy", frozenset({"orders", "http://10.0.0.1:80"})] == 1
     assert samples["gatewright_process_resident_memory_bytes", frozenset({"supervisor", ""})] > 1_000_000
     openmetrics = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})

@@ -99,6 +99,18 @@ def test_a_pool_of_the_same_name_begins_at_zero() -> None:
     assert message.gauges[f"{names.POOL_IDLE}{S}up"] == 0
 
 
+def test_requests_in_flight_are_shipped_by_endpoint_and_taken_back() -> None:
+    stats = WorkerStats()
+    collector = StatsCollector(0, stats)
+    key = f"{names.IN_FLIGHT}{S}up{S}http://127.0.0.1:1"
+    stats.in_flight = {("up", "http://127.0.0.1:1"): 2}
+    assert collector.collect().gauges == {key: 2}
+    assert collector.collect().gauges == {}
+    stats.in_flight = {}
+    assert math.isnan(collector.collect().gauges[key])
+    assert collector.collect().gauges == {}
+
+
 def test_policy_counters_bring_their_description() -> None:
     stats = WorkerStats()
     collector = StatsCollector(0, stats)

@@ -100,6 +100,14 @@ def _endpoints(view: View) -> Iterator[Metric]:
     yield gauge("gatewright_endpoint_healthy", "Whether active checks hold an endpoint for well.", labels, healthy)
     yield gauge("gatewright_endpoint_ejected", "Whether an endpoint is ejected at the moment.", labels, ejected)
     yield gauge("gatewright_breaker_state", "1 for the state a breaker is in.", (*labels, "state"), breakers)
+    verdicts = view.verdicts
+    yield counter("gatewright_endpoint_ejections_total", "Ejections of an endpoint.", labels, verdicts.ejections)
+    yield counter(
+        "gatewright_breaker_transitions_total",
+        "Changes of a circuit breaker's state.",
+        (*labels, "state"),
+        verdicts.transitions,
+    )
 
 
 def _processes(view: View) -> Iterator[Metric]:
