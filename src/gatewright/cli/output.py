@@ -65,7 +65,7 @@ def _draw(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]]) ->
 
     drawn = Table(title=title or None, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
     for name in columns:
-        drawn.add_column(name)
+        drawn.add_column(name, overflow="fold")
     for row in cells:
         drawn.add_row(*(Text(value, style=COLOURS.get(value, "")) for value in row))
     Console().print(drawn)
