@@ -14,6 +14,9 @@ import msgspec
 import uvloop
 
 from gatewright.config.report import format_problems
+from gatewright.controller.admin.app import create_app
+from gatewright.controller.admin.server import AdminServer
+from gatewright.controller.admin.view import View
 from gatewright.controller.bus import Bus, EndpointHealth
 from gatewright.controller.check import check_snapshot
 from gatewright.controller.dns import Resolver
@@ -23,6 +26,7 @@ from gatewright.controller.metrics import Metrics
 from gatewright.controller.reconcile import Addresses, Reconciler
 from gatewright.controller.seat import ControllerSeat
 from gatewright.controller.state import State
+from gatewright.controller.verdicts import Verdicts
 from gatewright.controller.watch import Watcher
 from gatewright.controller.workers import Workers
 from gatewright.errors import ConfigError
@@ -57,6 +61,9 @@ class Controller:
         self._resolver = Resolver(seat.clock, seat.log, self._on_address)
         self._state = State(self._workers, started=seat.clock.wall(), supervisor=seat.parent)
         self._watcher = Watcher(seat.paths, self._on_files)
+        self._verdicts = Verdicts(self._bus, seat.clock)
+        view = View(self._state, self._metrics, self._health, self._verdicts, seat.clock, seat.log)
+        self._admin = AdminServer(create_app(view), seat.log)
 
     async def main(self) -> int:
         """Start, run, and end when the supervisor says so. Returns the exit code."""
@@ -75,6 +82,7 @@ class Controller:
                     await asyncio.Event().wait()
         except asyncio.CancelledError:
             pass  # the supervisor closed the channel: the regular end
+        await self._admin.stop()
         self._workers.close()
         self._supervisor.close()
         return code
@@ -126,8 +134,7 @@ class Controller:
 
     async def bound(self, admin: socket.socket | None) -> None:
         """Serve the admin listener on this socket."""
-        if admin:
-            admin.close()
+        await self._admin.serve(admin)
 
     def built(self, built: Built) -> None:
         """Follow the files, names and upstreams of what is about to serve."""
@@ -138,6 +145,7 @@ class Controller:
     def _follow(self, snapshot: Snapshot) -> None:
         self._health.update(snapshot.upstreams)
         self._metrics.retain(snapshot)
+        self._verdicts.retain(snapshot)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -152,6 +160,8 @@ class Controller:
             self._reconciler.request("SIGHUP")
         elif isinstance(message, Drain):
             self._state.draining = True
+            if message.handover:  # both process trees hold the socket: questions are for the new one
+                self._spawn(self._admin.stop(), "admin")
 
     def _on_end(self) -> None:
         if self._main is not None:
