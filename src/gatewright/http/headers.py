@@ -25,7 +25,7 @@ _MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "_lines", "index", "not_forwarded", "pairs")
+    __slots__ = ("_blocks", "_lines", "forwarded", "index", "not_forwarded", "pairs")
 
     def __init__(self, pairs: Iterable[Pair], lines: list[bytes] | None = None) -> None:
         self.pairs: tuple[Pair, ...] = tuple(pairs)
@@ -37,6 +37,8 @@ class Fields:
         self._blocks: dict[frozenset[bytes], bytes] = {}
         #: Names that concern one connection only; parsers of whole messages fill it in.
         self.not_forwarded: frozenset[bytes] = NONE
+        #: ``block(not_forwarded)``, once it has been asked for.
+        self.forwarded: bytes | None = None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of ``name``, in order."""
@@ -122,10 +124,18 @@ class Headers:
         if self.added:
             self.added = [pair for pair in self.added if pair[0] != name]
 
-    def write(self, out: list[bytes], without: frozenset[bytes]) -> None:
-        """Append the lines of all fields but those in ``without`` to ``out``. Hot."""
+    def write(self, out: list[bytes]) -> None:
+        """Append the lines of what is to be forwarded to ``out``. Hot."""
+        fields = self.fields
         dropped = self.dropped
-        out.append(self.fields.block(without | dropped if dropped else without))
-        for name, value in self.added:
-            if name not in without:
-                out += (name, b": ", value, b"\r\n")
+        block = fields.forwarded
+        if dropped:
+            block = fields.block(fields.not_forwarded | dropped)
+        elif block is None:
+            block = fields.forwarded = fields.block(fields.not_forwarded)
+        out.append(block)
+        if self.added:
+            without = fields.not_forwarded
+            for name, value in self.added:
+                if name not in without:
+                    out += (name, b": ", value, b"\r\n")

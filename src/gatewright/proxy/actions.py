@@ -125,19 +125,6 @@ class PathRewrite:
         return normalise_path(path)
 
 
-class OneUpstream:
-    """The usual case."""
-
-    __slots__ = ("_upstream",)
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-
-    def __call__(self, ex: Exchange) -> Upstream:
-        """The upstream."""
-        return self._upstream
-
-
 class SplitChoice:
     """Chooses by header or cookie where one says so, else by weight."""
 

@@ -44,9 +44,10 @@ class Exchange:
 
     __slots__ = (
         "body", "bytes_in", "bytes_out", "client", "client_addr", "conn", "consumer", "ended", "endpoint", "framing",
-        "held", "listener", "max_body", "origin", "params", "path", "protocol", "queued", "reason", "released", "reply",
-        "reply_body", "request", "request_id", "response", "response_started", "resume_at", "retries", "route",
-        "runtime", "started", "status", "task", "timeouts", "tried", "tries", "try_started", "upstream", "upstream_seconds", "vars", "wait_until", "world",
+        "held", "listener", "listener_name", "max_body", "origin", "params", "path", "protocol", "queued", "reason",
+        "released", "reply", "reply_body", "request", "request_id", "response", "response_started", "resume_at",
+        "retries", "route", "runtime", "started", "status", "task", "timeouts", "tried", "tries", "try_started",
+        "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,7 @@ class Exchange:
         self.world = world
         self.client = client
         self.listener = listener
+        self.listener_name = listener.name
         self.runtime = runtime = listener.runtime
         # the request
         self.request = request
@@ -78,6 +80,7 @@ class Exchange:
         self.path = b""
         # the tries
         self.upstream: Upstream | None = None
+        self.upstream_name = ""
         self.endpoint: Endpoint | None = None
         self.conn: UpstreamConnection | None = None
         self.released = True
@@ -98,6 +101,7 @@ class Exchange:
         self.max_body = 0
         self.ended = 0.0
 
+    # cold: for policies; the path itself reads route.name
     @property
     def route_name(self) -> str:
         """Name of the matched route."""
@@ -114,7 +118,7 @@ class Exchange:
         if route.timeout is not None:
             self.client.limit(self.started + route.timeout)
         self.max_body = route.max_body
-        return self.policies(0)
+        return self.policies(0) if route.request_chain else self.go()
 
     # --- 2 policies ---------------------------------------------------------------------------------------------------
 
@@ -131,22 +135,25 @@ class Exchange:
             if type(out) is Reply:
                 return self.answer(out, route.response_from[i])
             return self.wait(out, self.policies, i)
+        return self.go()
+
+    def go(self) -> None:
+        """The policies have let the request through."""
+        route = self.route
         if route.action is not None:
             return self.answer(route.action(self), 0)
         body = self.body
         if body is not None and body.framing > self.max_body:
             return self.answer(core_reply("request.body_too_large"), 0)
         self.path = self.request.path if route.rewrite is None else route.rewrite(self)
-        self.use(route.choose(self))
+        upstream = route.upstream or route.choose(self)
+        self.upstream = upstream
+        self.upstream_name = upstream.name
+        self.timeouts = route.timeouts or upstream.spec.timeouts
+        self.retries = route.retries or upstream.retries
         return self.pick()
 
     # --- 3 pick, 4 connect --------------------------------------------------------------------------------------------
-
-    def use(self, upstream: Upstream) -> None:
-        """Send the request to ``upstream``."""
-        self.upstream = upstream
-        self.timeouts = self.route.timeouts or upstream.spec.timeouts
-        self.retries = self.route.retries or upstream.retries
 
     def pick(self) -> None:
         """Choose an endpoint, for each try, and take an idle connection or wait for one."""
@@ -303,26 +310,26 @@ class Exchange:
             self.bytes_out += len(data)
             self.client.send_body(data)
         self.client.send_end(trailers)
-        self.release(FAILED_STATUS if self.status >= 500 else OK)
-        return self.finish("")
+        now = self.world.clock()
+        self.release(FAILED_STATUS if self.status >= 500 else OK, "", now)
+        return self.finish("", now)
 
-    def release(self, outcome: int, reason: str = "") -> None:
+    def release(self, outcome: int, reason: str, now: float) -> None:
         """The try is over: the endpoint is told how it went."""
         endpoint = self.endpoint
         if endpoint is not None and not self.released:
             self.released = True
-            now = self.world.clock()
             seconds = now - self.try_started
             self.upstream.finished(endpoint, outcome, seconds, now, self.upstream_seconds)  # type: ignore[union-attr]
             endpoint.stats.observe(self.status, seconds, self.bytes_in, self.bytes_out, self.protocol, reason)
 
     # --- 8 finish -----------------------------------------------------------------------------------------------------
 
-    def finish(self, reason: str) -> None:
+    def finish(self, reason: str, now: float) -> None:
         """Count and log, once, and let the client's connection go on."""
         if self.ended:
             return
-        self.ended = now = self.world.clock()
+        self.ended = now
         self.reason = reason
         route = self.route
         route.stats.observe(self.status, now - self.started, self.bytes_in, self.bytes_out, self.protocol, reason)
@@ -359,7 +366,7 @@ class Exchange:
             self.client.send_body(body)
         self.client.send_end(())
         self.client.flush()
-        self.finish(self.reply.reason)  # type: ignore[union-attr]
+        self.finish(self.reply.reason, self.world.clock())  # type: ignore[union-attr]
 
     def wait(self, awaitable: Awaitable[Any], step: Callable[[int], None], i: int) -> None:
         """Go on with ``step(i)`` when ``awaitable`` is done. The only place where a request costs a Task."""
@@ -396,7 +403,7 @@ class Exchange:
         if not self.ended:
             failures.let_go(self)
             self.status = self.status or 499
-            self.finish(reason)
+            self.finish(reason, self.world.clock())
 
     def try_again(self) -> None:
         """The pause before another try is over."""

@@ -59,7 +59,7 @@ def upstream_failed(ex: Exchange, condition: str) -> None:
     sent = ex.conn is not None
     ex.conn = None
     ex.queued = None
-    ex.release(outcome, reason)
+    ex.release(outcome, reason, ex.world.clock())
     if ex.response_started:
         return truncate(ex, reason)
     ex.reason = reason
@@ -113,7 +113,10 @@ def _failed_over(ex: Exchange) -> bool:
     name = ex.upstream.spec.failover  # type: ignore[union-attr]
     if not name:
         return False
-    ex.use(ex.runtime.upstreams[name])
+    ex.upstream = upstream = ex.runtime.upstreams[name]
+    ex.upstream_name = name
+    ex.timeouts = ex.route.timeouts or upstream.spec.timeouts
+    ex.retries = ex.route.retries or upstream.retries
     ex.tried = ()
     ex.reason = ""
     return True
@@ -131,7 +134,7 @@ def let_go(ex: Exchange, outcome: int = CANCELLED) -> None:
     if conn is not None:
         ex.conn = None
         conn.cancel()
-    ex.release(outcome)
+    ex.release(outcome, "", ex.world.clock())
 
 
 def set_cookie(ex: Exchange, response: ResponseHead) -> None:
@@ -144,7 +147,7 @@ def set_cookie(ex: Exchange, response: ResponseHead) -> None:
 def truncate(ex: Exchange, reason: str) -> None:
     """The response has begun and cannot be completed: the client must notice, so its connection ends here."""
     ex.client.abort()
-    ex.finish(reason)
+    ex.finish(reason, ex.world.clock())
 
 
 def replace_response(ex: Exchange, reply: Reply, i: int) -> None:

@@ -19,8 +19,7 @@ def request_head(ex: Exchange) -> list[bytes]:
     if request.query is not None:
         out += (b"?", request.query)
     out += (b" HTTP/1.1\r\nhost: ", ex.route.host or ex.upstream.host_for(ex.endpoint, request.authority), b"\r\n")
-    headers = request.headers
-    headers.write(out, headers.fields.not_forwarded)
+    request.headers.write(out)
     out.append(ex.origin.lines)
     if ex.protocol == "websocket":
         out.append(b"connection: upgrade\r\nupgrade: websocket\r\n")

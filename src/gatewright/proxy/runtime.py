@@ -42,6 +42,7 @@ class Route:
         "stats",
         "timeout",
         "timeouts",
+        "upstream",
         "upstreams",
         "websocket",
         "websocket_idle",
@@ -65,6 +66,8 @@ class Route:
         #: Makes the answer of a route without an upstream (redirect, fixed response, no route).
         self.action: Callable[[Exchange], Reply] | None = None
         self.upstreams: tuple[Upstream, ...] = ()
+        #: The only one; None when there is a choice, which ``choose`` then makes.
+        self.upstream: Upstream | None = None
         self.choose: Callable[[Exchange], Upstream] = _no_upstream
         self.rewrite: Callable[[Exchange], bytes] | None = None
         self.host: bytes | None = None

@@ -16,7 +16,6 @@ from gatewright.http.forwarding import Trust
 from gatewright.plugins.guard import conditional, guard
 from gatewright.proxy.actions import (
     FixedAction,
-    OneUpstream,
     PathRewrite,
     RedirectAction,
     SplitChoice,
@@ -142,7 +141,7 @@ def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
         upstreams = runtime.upstreams
         route.upstreams = tuple(upstreams[split.upstream] for split in spec.to)
         if len(spec.to) == 1:
-            route.choose = OneUpstream(route.upstreams[0])
+            route.upstream = route.upstreams[0]
         else:
             route.choose = SplitChoice(spec.to, upstreams, world.rand)
     rewrite = spec.rewrite

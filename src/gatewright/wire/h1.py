@@ -12,9 +12,12 @@ line ends and nothing else. A section costs 3.5 µs for ten fields; a connection
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from gatewright.errors import ProtocolError
 from gatewright.http.forwarding import HOP_BY_HOP, NOT_FORWARDED, not_forwarded
 from gatewright.http.headers import TOKEN_OCTETS, VALUE_OCTETS, Fields, Pair
+from gatewright.http.target import split_target
 
 CRLF2 = b"\r\n\r\n"
 _LINE_ENDS = b"\r\n" * 1024
@@ -22,6 +25,12 @@ _LINE_ENDS = b"\r\n" * 1024
 #: Framing of a body that is not a known number of bytes.
 CHUNKED, UNTIL_CLOSE = -1, -2
 
+RequestLine: TypeAlias = "tuple[bytes, bytes, bytes, bytes | None, bytes, int]"
+_REQUEST_LINES: dict[bytes, RequestLine] = {}
+_MOST_KEPT_LINES = 2048
+_LONGEST_KEPT_LINE = 256
+#: Status lines that have been understood: there are few of them.
+_STATUS_LINES: dict[bytes, tuple[int, int]] = {}
 _VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"})
 _LONGEST_METHOD = 32
@@ -71,6 +80,25 @@ class ResponseFields(Fields):
         self.not_forwarded = not_forwarded(HOP_BY_HOP, self.connection)
 
 
+def read_request_line(line: bytes) -> RequestLine:
+    """The request line with its target taken apart and normalised: (method, target, path, query, authority, version).
+
+    Lines that have been understood are kept, up to a bound: APIs are asked for the same things again and again. A
+    line that is there costs 0.1 µs instead of 1.5; one that is not pays 0.1 more (benchmarks/micro/bench_exchange.py).
+    """
+    known = _REQUEST_LINES.get(line)
+    if known is not None:
+        return known
+    method, target, version = parse_request_line(line)
+    path, query, authority, _ = split_target(method, target)
+    understood = (method, target, path, query, authority, version)
+    if len(line) <= _LONGEST_KEPT_LINE:
+        if len(_REQUEST_LINES) >= _MOST_KEPT_LINES:
+            _REQUEST_LINES.clear()
+        _REQUEST_LINES[line] = understood
+    return understood
+
+
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, int]:
     """Split ``METHOD SP target SP HTTP/1.x``. The target is checked by :mod:`gatewright.http.target`."""
     parts = line.split(b" ")
@@ -95,6 +123,9 @@ def _bad_version(protocol: bytes) -> ProtocolError:
 
 def parse_status_line(line: bytes) -> tuple[int, int]:
     """Split ``HTTP/1.x SP status [SP phrase]`` into version and status."""
+    known = _STATUS_LINES.get(line)
+    if known is not None:
+        return known
     version = _VERSIONS.get(line[:8])
     code = line[9:12]
     if version is None or line[8:9] != b" " or not code.isdigit() or len(code) != 3 or line[12:13] not in {b" ", b""}:
@@ -102,6 +133,9 @@ def parse_status_line(line: bytes) -> tuple[int, int]:
     status = int(code)
     if status < 100 or line.translate(None, VALUE_OCTETS):
         raise ProtocolError("upstream.malformed", 502, "the status line is malformed")
+    if len(_STATUS_LINES) >= 256:
+        _STATUS_LINES.clear()
+    _STATUS_LINES[line] = version, status
     return version, status
 
 

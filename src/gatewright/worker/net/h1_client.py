@@ -128,7 +128,7 @@ class H1Client(asyncio.Protocol):
         if not framing:
             world = self.world
             self.deadline = world.now + exchange.timeouts.first_byte
-            if not self.wheel_at or self.deadline < self.wheel_at * TICK:
+            if not self.wheel_at or self.deadline < (self.wheel_at - 1) * TICK:
                 world.watch(self)
             self.chunked = False
             head.append(b"\r\n")
@@ -256,6 +256,12 @@ class H1Client(asyncio.Protocol):
         exchange.on_response_head(status, fields, framing)
         if self.exchange is not exchange:
             return None  # a retry or a policy has let go of this connection
+        if len(rest) == framing:  # the usual case: all of it in one segment
+            if framing:
+                exchange.on_response_body(rest)
+                if self.exchange is not exchange:
+                    return None
+            return self._end(())
         if framing == CHUNKED:
             self.reader = ChunkedReader()
         elif framing == 0:
@@ -309,18 +315,21 @@ class H1Client(asyncio.Protocol):
         self.exchange = None
         self.left = 0
         body = exchange.body
-        if self.keep and not self.out and (body is None or body.done) and self._young():
+        pool = self.pool
+        spec = pool.spec
+        if (
+            self.keep
+            and not self.out
+            and (body is None or body.done)
+            and (spec.max_age is None or self.world.now - self.born < spec.max_age)
+        ):
             self.state = IDLE
-            self.deadline = self.world.now + self.pool.spec.idle_timeout
-            self.pool.give_back(self)
+            self.deadline = self.world.now + spec.idle_timeout
+            pool.give_back(self)
         else:
             self.state = CLOSED
             self.close()
         exchange.on_response_end(trailers)
-
-    def _young(self) -> bool:
-        most = self.pool.spec.max_age
-        return most is None or self.world.now - self.born < most
 
     def _informational(self, exchange: Exchange, status: int, fields: ResponseFields, rest: bytes) -> None:
         """1xx: passed on, and the real response is still to come (RFC 9110 section 15.2)."""

@@ -10,11 +10,11 @@ from gatewright.http.forwarding import Origin, trace_back
 from gatewright.http.head import HTTP11, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.status import STATUS_LINE
-from gatewright.http.target import parse_authority, split_target
+from gatewright.http.target import parse_authority
 from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.respond import core_reply, problem
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
-from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, parse_request_line
+from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, read_request_line
 from gatewright.worker.net.h1_client import JOIN_AT_MOST, WRITE_HIGH, WRITE_LOW
 from gatewright.worker.net.timers import TICK
 from gatewright.worker.net.tunnel import Tunnel
@@ -176,14 +176,12 @@ class H1Server(asyncio.Protocol):
             raise ProtocolError("request.headers_too_large", 431)
         if eol > limits.target_bytes:
             raise _too_long(data[:eol], limits.target_bytes)
-        method, target, version = parse_request_line(data[:eol])
+        method, target, path, query, authority, version = read_request_line(data[:eol])
         section = data[eol + 2 : end]
         runtime = listener.runtime
         if section != self.section or runtime is not self.runtime:
             self._understand(section, runtime)
         fields = self.fields
-        path, query, authority, _ = split_target(method, target)
-        host = self.host
         if version == HTTP11:
             if fields.host is None:
                 raise ProtocolError("request.host", 400, "an HTTP/1.1 request needs a Host")
@@ -192,29 +190,32 @@ class H1Server(asyncio.Protocol):
             self.keep = b"keep-alive" in fields.connection
             if fields.framing == CHUNKED:
                 raise ProtocolError("request.ambiguous", 400, "Transfer-Encoding in an HTTP/1.0 request")
+        host = self.host
         if authority:
             host = _same_authority(authority, fields.host)
+        else:
+            authority = fields.host or b""
         if method == b"CONNECT":
             raise ProtocolError("request.tunnel", 501)
+        origin = self.origin
+        request = RequestHead(
+            method, target, path, query, authority, host, origin.scheme, version, Headers(fields)
+        )
+        # What every exchange needs of its connection.
+        world = self.world
         framing = fields.framing
+        self.requests += 1
+        if self.requests >= limits.requests or world.draining:
+            self.keep = False
+        self.deadline = world.now + _NEVER
+        self.exchange = exchange = Exchange(world, self, runtime, request, origin, framing)
         if framing:
-            return self._request_with_body(
-                data[end + 4 :],
-                RequestHead(
-                    method, target, path, query, authority or fields.host or b"", host, self.origin.scheme, version,
-                    Headers(fields),
-                ),
-            )  # fmt: skip
+            return self._request_with_body(exchange, data[end + 4 :], framing)
+        if fields.upgrade and fields.upgrade == b"websocket" and version == HTTP11:
+            exchange.protocol = "websocket"
         self.buffer = data[end + 4 :]
         self.state = BUSY
-        self._begin(
-            RequestHead(
-                method, target, path, query, authority or fields.host or b"", host, self.origin.scheme, version,
-                Headers(fields),
-            ),
-            0,
-        )  # fmt: skip
-        return None
+        return exchange.begin()
 
     def _understand(self, section: bytes, runtime: ListenerRuntime) -> None:
         """Read a header section, and find out on whose behalf it comes."""
@@ -229,20 +230,8 @@ class H1Server(asyncio.Protocol):
         if len(section) <= _MEMO_AT_MOST:
             self.section = section
 
-    def _begin(self, request: RequestHead, framing: int) -> Exchange:
-        world = self.world
-        self.requests += 1
-        if self.requests >= self.listener.limits.requests or world.draining:
-            self.keep = False
-        self.deadline = world.now + _NEVER
-        self.exchange = exchange = Exchange(world, self, self.runtime, request, self.origin, framing)  # type: ignore[arg-type]
-        if self.fields.upgrade == b"websocket" and request.version == HTTP11 and not framing:
-            exchange.protocol = "websocket"
-        exchange.begin()
-        return exchange
-
-    def _request_with_body(self, rest: bytes, request: RequestHead) -> None:
-        framing = self.fields.framing
+    def _request_with_body(self, exchange: Exchange, rest: bytes, framing: int) -> None:
+        """Begin an exchange, and feed it what has come of the body."""
         self.state = BODY
         self.left = framing
         if framing == CHUNKED:
@@ -250,7 +239,7 @@ class H1Server(asyncio.Protocol):
             self.in_hand = False
         else:
             self.in_hand = len(rest) >= framing
-        exchange = self._begin(request, framing)
+        exchange.begin()
         self._body_timeout()
         if self.state == BODY:
             if rest:
@@ -358,7 +347,7 @@ class H1Server(asyncio.Protocol):
         fields = headers.fields
         status = response.status
         self.out = out = [STATUS_LINE[status]]
-        headers.write(out, fields.not_forwarded)
+        headers.write(out)
         if status == 101:
             out.append(b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
             return
@@ -434,7 +423,7 @@ class H1Server(asyncio.Protocol):
         self.state = HEAD
         world = self.world
         self.deadline = world.now + self.listener.limits.idle_timeout
-        if not self.wheel_at or self.deadline < self.wheel_at * TICK:
+        if not self.wheel_at or self.deadline < (self.wheel_at - 1) * TICK:
             world.watch(self)
         if self.paused:
             self.paused = False

@@ -123,5 +123,6 @@ class Tunnel:
         exchange = self.exchange
         exchange.conn = None
         if not exchange.ended:
-            exchange.release(OK)
-            exchange.finish(reason or exchange.reason)
+            now = self.world.clock()
+            exchange.release(OK, "", now)
+            exchange.finish(reason or exchange.reason, now)
