@@ -35,6 +35,7 @@ WORDS = {
 BANNED = {re.compile(rf"(?<![\w/-]){word}(?![\w/-])", re.IGNORECASE): better for word, better in WORDS.items()}
 #: The schema holds the descriptions of all fields of the configuration.
 USER_TEXT = ("README.md", "docs/", "examples/", "schema/")
+PROSE = (".md", ".yaml", ".json")
 #: Comparisons with other products use the words of those products.
 OTHERS_WORDS = ("docs/start/coming-from.md",)
 SKIPPED = ("constraints.txt", "LICENSE", "benchmarks/results/", "tests/corpus/")
@@ -60,6 +61,7 @@ def prose(name: str, line: str) -> str:
 def findings(name: str, text: str) -> Iterator[str]:
     """What is wrong in one file."""
     fenced = False
+    for_users = name.startswith(USER_TEXT) and name.endswith(PROSE) and name not in OTHERS_WORDS
     for number, line in enumerate(text.splitlines(), 1):
         place = f"{name}:{number}"
         if REGISTRY.search(line):
@@ -69,7 +71,7 @@ def findings(name: str, text: str) -> Iterator[str]:
         if name.endswith(".py") and VAGUE.search(line):
             yield f"{place}: a name that says nothing"
         fenced ^= line.lstrip().startswith("```")
-        if name.startswith(USER_TEXT) and name not in OTHERS_WORDS and not fenced:
+        if for_users and not fenced:
             for word, better in BANNED.items():
                 if (hit := word.search(prose(name, line))) is not None:
                     yield f"{place}: we do not say {hit.group()!r} but {better}"
