@@ -73,7 +73,7 @@ class RoundRobin(Balancer):
     """Each in turn; with weights, smoothly interleaved and exact: every ``sum of shares`` picks hold each its share.
 
     Weighted: the k-th turn of an endpoint is due at (k + phase) / share, and the next turn due is taken. This spreads
-    the turns as evenly as nginx's algorithm, at O(log n) a pick instead of O(n). 90 ns in turn, 400 ns weighted.
+    the turns as evenly as nginx's algorithm, at O(log n) a pick instead of O(n). 110 ns in turn, 350 ns weighted.
     """
 
     __slots__ = ("_due", "_next")
@@ -125,7 +125,7 @@ class LeastConnections(Balancer):
         self._turn.prepare(usable, endpoints)
 
     def pick(self, usable: tuple[Endpoint, ...], ex: ExchangeView, now: float) -> Endpoint:
-        """Look at all, from the one whose turn it is; an idle one cannot be beaten. 180 ns + 70 ns each."""
+        """Look at all, from the one whose turn it is; an idle one cannot be beaten. 170 ns, else 70 ns more each."""
         best = self._turn.pick(usable, ex, now)
         return least_loaded(usable, best) if best.in_flight else best
 
@@ -146,7 +146,7 @@ class Random(Balancer):
         self._bounds = [] if equal else list(accumulate(endpoint.share for endpoint in usable))
 
     def pick(self, usable: tuple[Endpoint, ...], ex: ExchangeView, now: float) -> Endpoint:
-        """Draw one. 150 ns."""
+        """Draw one. 240 ns."""
         bounds = self._bounds
         if bounds:
             return usable[bisect_right(bounds, self.rand() * bounds[-1])]
@@ -167,7 +167,7 @@ class PowerOfTwoChoices(Balancer):
         self._lottery.prepare(usable, endpoints)
 
     def pick(self, usable: tuple[Endpoint, ...], ex: ExchangeView, now: float) -> Endpoint:
-        """Draw and compare. A second draw that hits the first takes its neighbour instead. 450 ns."""
+        """Draw and compare. A second draw that hits the first takes its neighbour instead. 620 ns."""
         one = self._lottery.pick(usable, ex, now)
         two = self._lottery.pick(usable, ex, now)
         if one is two and len(usable) > 1:
@@ -189,7 +189,7 @@ class LowestLatency(Balancer):
     _UNKNOWN: ClassVar[float] = 1e6
 
     def pick(self, usable: tuple[Endpoint, ...], ex: ExchangeView, now: float) -> Endpoint:
-        """Compare the costs, from a random one on. 300 ns + 200 ns each."""
+        """Compare the costs, from a random one on. 400 ns + 300 ns each."""
         count = len(usable)
         start = int(self.rand() * count)
         best = usable[start]
@@ -227,7 +227,7 @@ class Hash(Balancer):
     """The same key leads to the same endpoint (:mod:`gatewright.proxy.ring`).
 
     The key is a header, a cookie, a query parameter (as it stands, still encoded), a path parameter or the client's
-    address. A request without it goes round robin. 700 ns.
+    address. A request without it goes round robin. 1.1 us.
     """
 
     __slots__ = ("_key_of", "_name", "_ring", "_turn")

@@ -69,6 +69,12 @@ class Breaker:
         if self.state == HALF_OPEN:
             self.trials += 1
 
+    def passed(self, now: float) -> None:
+        """A try has succeeded while CLOSED: the usual end, without the questions of :meth:`ended`. Hot."""
+        self._failures = 0
+        if self._window is not None:
+            self._window.add(now)
+
     def ended(self, failed: bool, began: float, now: float) -> bool:
         """A try that started at ``began`` has ended. True when the state has changed."""
         state = self.state

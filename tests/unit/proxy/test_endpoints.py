@@ -214,6 +214,16 @@ def test_the_breaker_of_the_upstream(bench: Any) -> None:
     assert states(it) == [("", "open"), ("", "half_open"), ("", "closed")]
 
 
+def test_successes_count_for_the_rate_of_the_breaker(bench: Any) -> None:
+    rules = model.Breaker(consecutive_failures=None, failure_rate=0.5, min_requests=10)
+    it = bench("a", passive=None, breaker=rules)
+    it.end(it["a"], OK, times=9)
+    it.end(it["a"], FAILED_STATUS, times=8)
+    assert it.told == []
+    it.end(it["a"], FAILED_STATUS)
+    assert states(it) == [("", "open")]
+
+
 def test_a_cancelled_trial_makes_room(bench: Any) -> None:
     it = bench("a", passive=None, breaker=BREAKER)
     it.end(it["a"], FAILED_RESET, times=3)
