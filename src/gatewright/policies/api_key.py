@@ -37,7 +37,18 @@ class ApiKeyConfig(PolicyConfig):
 class ApiKey(Policy[ApiKeyConfig]):
     """Identify the consumer by a secret key in a header field, a query parameter or a cookie."""
 
-    __slots__ = ("_cookie", "_header", "_hide", "_keys", "_missing", "_only", "_optional", "_query", "_unknown")
+    __slots__ = (
+        "_cookie",
+        "_header",
+        "_hidden",
+        "_hide",
+        "_keys",
+        "_missing",
+        "_only",
+        "_optional",
+        "_query",
+        "_unknown",
+    )
     name, stage, config, status = "api_key", "identify", ApiKeyConfig, "stable"
 
     def __init__(self, config: ApiKeyConfig, env: Env) -> None:
@@ -48,6 +59,7 @@ class ApiKey(Policy[ApiKeyConfig]):
         self._cookie = config.cookie.encode() if config.cookie is not None else b""
         self._only = bool(self._header) and not self._query and not self._cookie
         self._hide = config.hide
+        self._hidden = frozenset({self._header})
         self._optional = config.optional
         self._keys = env.credentials("api_key")
         challenge = ((b"www-authenticate", f'ApiKey realm="{config.realm}"'.encode()),)
@@ -76,8 +88,13 @@ class ApiKey(Policy[ApiKeyConfig]):
             return self._unknown
         ex.consumer = consumer
         ex.vars[CREDENTIAL] = digest
-        if self._hide:
-            self._remove(ex)
+        if not self._hide:
+            return None
+        if self._only and not headers.added:
+            # One set for all requests: its hash is known, and what depends on it is found at once.
+            headers.dropped = headers.dropped | self._hidden if headers.dropped else self._hidden
+            return None
+        self._remove(ex)
         return None
 
     def _collect(self, ex: ExchangeView) -> list[bytes]:

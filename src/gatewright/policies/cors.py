@@ -118,8 +118,9 @@ class Cors(Policy[CorsConfig]):
         if response is None:
             return None
         headers = response.headers
+        index = headers.fields.index
         for name in _OURS:
-            if name in headers:
+            if name in index or headers.added:
                 headers.drop(name)
         if not self._any:
             _vary(headers)

@@ -60,7 +60,8 @@ class Template:
         if self.constant is not None:
             return self.constant
         out = [piece if isinstance(piece, bytes) else piece[0](ex, piece[1]) for piece in self._pieces]
-        return b"".join(out).translate(None, _ILLEGAL).strip(b" \t")
+        value = out[0] if len(out) == 1 else b"".join(out)
+        return value.translate(None, _ILLEGAL).strip(b" \t")
 
 
 def _method(ex: ExchangeView, _: bytes) -> bytes:
