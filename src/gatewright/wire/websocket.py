@@ -24,6 +24,7 @@ class FrameCounter:
         self._left = 0
         self._message = 0
 
+    # cold: asked when a tunnel is being closed
     @property
     def at_boundary(self) -> bool:
         """No frame is under way."""

@@ -43,6 +43,7 @@ class Listener:
         self.limits = runtime.spec.limits
         self.most = max(1, -(-self.limits.connections // workers))
 
+    # cold: once for each socket
     async def open(self, sock: socket.socket) -> None:
         """Accept on ``sock``, which is ours from now on."""
         loop = asyncio.get_running_loop()
