@@ -227,8 +227,7 @@ class FileSink:
                 return  # somebody else is at it; the next batch finds the new file
             if self._look() is not None:
                 self._shift()
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, repr(self._clock.wall()).encode(), 0)
+                self._note_since(lock)
             self._open()
         finally:
             os.close(lock)
@@ -246,15 +245,16 @@ class FileSink:
         self._path.rename(f"{self._path}.1")
 
     def _read_since(self) -> float:
-        """Since when the present file is written; now, when nobody has noted it."""
-        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        """Since when the present file is written; now, when nobody has noted it. Needs no lock: a note is one write."""
+        note = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            try:
-                return float(os.pread(fd, 64, 0))
-            except ValueError:
-                now = self._clock.wall()
-                os.pwrite(fd, repr(now).encode(), 0)
-                return now
+            return float(os.pread(note, 64, 0))
+        except ValueError:  # empty, or not ours
+            return self._note_since(note)
         finally:
-            os.close(fd)
+            os.close(note)
+
+    def _note_since(self, note: int) -> float:
+        now = self._clock.wall()
+        os.pwrite(note, b"%020.6f" % now, 0)  # always as long, so it need not be truncated before
+        return now
