@@ -37,7 +37,7 @@ def written(schema: dict[str, Any]) -> str:
         return " ".join(f"`{value}`" for value in schema["enum"])
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " or ".join({"boolean": "true or false", "string": "text"}.get(each, each) for each in kind)
+        return " or ".join({"boolean": "true or false", "string": "text"}.get(each, str(each)) for each in kind)
     if kind == "array":
         inner = written(schema.get("items", {}))
         return f"list of {inner}" if inner else "list"
