@@ -126,7 +126,7 @@ def _upstream(exchange: Exchange, route: Route, now: float) -> Report:
     """Where the request would go, and as what."""
     request = exchange.request
     exchange.path = request.path if route.rewrite is None else route.rewrite(exchange)
-    exchange.upstream = upstream = route.choose(exchange)
+    exchange.upstream = upstream = route.upstream or route.choose(exchange)
     endpoint = upstream.pick(exchange, now)
     report: Report = {
         "upstream": {
