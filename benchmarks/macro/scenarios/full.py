@@ -63,7 +63,8 @@ def _check_policies(proxy: Proxy) -> None:
 def _check_log(bench: Bench, proxy: Proxy) -> str:
     """The log must have a line for every request that the metrics counted."""
     log = bench.workdir / "access.log"
-    status, metrics = fetch(proxy.configuration.admin, "/metrics")
+    # The admin listener answers to its own name only.
+    status, metrics = fetch(proxy.configuration.admin, "/metrics", {"Host": f"127.0.0.1:{proxy.configuration.admin}"})
     if status != 200 or b"gatewright_" not in metrics:
         raise BenchError(f"/metrics answered {status}")
     wait_until("the access log", lambda: log.stat().st_size > 0, seconds=5.0)
