@@ -55,10 +55,6 @@ def problem_of(plugins: list[str], base: Path) -> Problem:
     return problem
 
 
-def test_the_built_in_policies_are_there() -> None:
-    assert list(load_registry().policies)[: len(BUILTIN)] == [policy.name for policy in BUILTIN]
-
-
 def test_a_file_relative_to_the_configuration(tmp_path: Path) -> None:
     path = write(tmp_path, "plugins/mark.py", POLICY.format(name="mark", text="a"))
     registry = load_registry(["./plugins/mark.py"], tmp_path)
@@ -143,26 +139,6 @@ def test_mistakes_have_the_plugins_own_line(tmp_path: Path, text: str, line: int
 def test_nothing_to_load(tmp_path: Path, plugin: str, code: str) -> None:
     write(tmp_path, "empty.py", "from gatewright.policies.cors import Cors\n")
     assert problem_of([plugin], tmp_path).code == code
-
-
-@pytest.mark.parametrize("name", ["cors", "other"])
-def test_names_that_are_taken(tmp_path: Path, name: str) -> None:
-    write(tmp_path, "first.py", POLICY.format(name="other", text=""))
-    write(tmp_path, "second.py", POLICY.format(name=name, text=""))
-    problem = problem_of(["./first.py", "./second.py"], tmp_path)
-    assert problem.code == "plugin.clash"
-    assert ("gatewright itself" if name == "cors" else "./first.py") in problem.message
-
-
-def test_a_name_that_cannot_be(tmp_path: Path) -> None:
-    write(tmp_path, "first.py", POLICY.format(name="My-Policy", text=""))
-    assert problem_of(["./first.py"], tmp_path).code == "plugin.name"
-
-
-def test_all_problems_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as error:
-        load_registry(["./a.py", "./b.py"], tmp_path)
-    assert [problem.path for problem in error.value.problems] == ["./a.py", "./b.py"]
 
 
 @pytest.fixture
