@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 import msgspec
@@ -108,21 +108,33 @@ class Workers:
         """Workers that have a runtime."""
         return sum(1 for worker in self.by_slot.values() if worker.version)
 
-    async def started(self, message: WorkerStarted, sock: socket.socket) -> None:
-        """A process fills a slot, and this is our end of the channel to it."""
+    def started(self, message: WorkerStarted, sock: socket.socket) -> Coroutine[None, None, None]:
+        """A process fills a slot, and this is our end of the channel to it.
+
+        Returns:
+            What remains to be done: opening the channel. The worker itself is known at once, so that its end, should
+            it be the next message, finds it.
+        """
         old = self.by_slot.get(message.slot)
         if old is not None and old.channel is not None:
             old.channel.close()
         worker = Worker(message.slot, message.pid, message.fresh, self._clock.monotonic())
         self.by_slot[message.slot] = worker
-        worker.channel = LoopChannel(
+        self._bus.publish(WorkerUp(message.slot, message.pid))
+        return self._connect(worker, sock)
+
+    async def _connect(self, worker: Worker, sock: socket.socket) -> None:
+        channel: LoopChannel[WorkerToController] = LoopChannel(
             WorkerToController, lambda said: self._receive(worker, said), lambda: self._lost(worker)
         )
-        await worker.channel.open(sock)
-        if message.fresh:
+        await channel.open(sock)
+        if self.by_slot.get(worker.slot) is not worker:  # it has ended meanwhile
+            channel.close()
+            return
+        worker.channel = channel
+        if worker.fresh:
             # It has nothing yet: send before it even asks, so that the slot serves again as soon as it can.
             self._send_current(worker)
-        self._bus.publish(WorkerUp(message.slot, message.pid))
 
     def exited(self, message: WorkerExited) -> None:
         """The process of a slot has ended."""

@@ -64,24 +64,29 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """A socket that came from an older supervisor."""
+    """A socket that came from an older supervisor, or from systemd: one that serves all slots then."""
 
     name: str
     bind: str
     slot: int
     fd: int
+    shared: bool = False
 
 
 class Listeners:
     """All places of the gateway."""
 
-    __slots__ = ("_inherited", "places")
+    __slots__ = ("_inherited", "_shared", "places")
 
     def __init__(self, inherited: Iterable[Inherited] = ()) -> None:
         self.places: dict[tuple[str, str], Place] = {}
         self._inherited: dict[tuple[str, str], dict[int, socket.socket]] = {}
+        self._shared: set[tuple[str, str]] = set()
         for item in inherited:
-            self._inherited.setdefault((item.name, item.bind), {})[item.slot] = socket.socket(fileno=item.fd)
+            key = (item.name, item.bind)
+            self._inherited.setdefault(key, {})[item.slot] = socket.socket(fileno=item.fd)
+            if item.shared:
+                self._shared.add(key)
 
     def open(self, wanted: Sequence[tuple[str, str]], slots: int) -> list[Place]:
         """Make sure that every (name, bind) has a socket for each of ``slots`` slots. Returns the new places.
@@ -94,7 +99,8 @@ class Listeners:
         for name, bind in wanted:
             place = self.places.get((name, bind))
             if place is None:
-                place = Place(name, bind, "", shared=name == ADMIN or bind.startswith("unix:"))
+                shared = name == ADMIN or bind.startswith("unix:") or self._legacy_key(name, bind) in self._shared
+                place = Place(name, bind, "", shared)
                 new.append(place)
             else:
                 grown.append((place, len(place.sockets)))
@@ -138,12 +144,18 @@ class Listeners:
 
     def _fill(self, place: Place, slots: int) -> None:
         """Open the sockets that a place lacks."""
-        inherited = self._inherited.get((place.name, place.bind), {})
+        inherited = self._inherited.get(self._legacy_key(place.name, place.bind), {})
         while len(place.sockets) < (1 if place.shared else slots):
             sock = inherited.pop(len(place.sockets), None) or self._donated(place) or self._opened(place)
             place.sockets.append(sock)
             if not place.address:
-                place.address = _address(sock)
+                place.address = address_of(sock)
+
+    def _legacy_key(self, name: str, bind: str) -> tuple[str, str]:
+        """Under which name the sockets of this address were handed over: it may have been renamed since."""
+        if (name, bind) in self._inherited or bind.endswith(":0") or name == ADMIN:
+            return name, bind
+        return next((key for key in self._inherited if key[1] == bind), (name, bind))
 
     def _donated(self, place: Place) -> socket.socket | None:
         """A listener that was only renamed goes on with the same sockets, queue and all."""
@@ -266,7 +278,8 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _address(sock: socket.socket) -> str:
+def address_of(sock: socket.socket) -> str:
+    """The real address of a socket, in the form of the configuration."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return f"unix:{name}"

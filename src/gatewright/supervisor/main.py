@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ from gatewright.supervisor.loop import Loop
 from gatewright.supervisor.options import Options
 from gatewright.supervisor.segment import Segment, adopt_or_create
 from gatewright.supervisor.signals import Signals
-from gatewright.supervisor.systemd import notify
+from gatewright.supervisor.systemd import notify, take_activated
 from gatewright.supervisor.workers import Workers
 from gatewright.worker import main as worker_main
 from gatewright.worker.seat import Shared, WorkerSeat
@@ -78,7 +79,7 @@ class Supervisor:
         self._signals = Signals()
         self._loop = Loop(clock)
         self._legacy = upgrade.take_legacy()
-        self._listeners = Listeners(self._legacy.sockets)
+        self._listeners = Listeners((*self._legacy.sockets, *take_activated()))
         self._workers = Workers(self._loop, clock, log, self._worker_process, self._tell, self._on_workers)
         self._controller: Child | None = None
         self._controller_restarts = Restarts()
@@ -95,6 +96,7 @@ class Supervisor:
 
     def run(self) -> int:
         """The whole life. Returns the exit code."""
+        _allow_descriptors()
         self._signals.install()
         self._loop.watch(self._signals, self._on_signals)
         gc.collect()
@@ -319,7 +321,8 @@ class Supervisor:
         elif isinstance(message, StartupFailed):
             self._failure = message.code
         elif isinstance(message, Reloaded):
-            notify("READY=1\nSTATUS=" + (f"reload refused: {message.error}" if message.error else "serving"))
+            status = f"reload refused: {message.error}" if message.error else "serving"
+            notify("READY=1\nSTATUS=" + status.replace("\n", " "))
 
     def _on_controller_end(self, status: int) -> None:
         self._read_controller()  # its last words
@@ -455,6 +458,13 @@ class Supervisor:
             self._loop.unwatch(_Descriptor(self._successor_line))
             os.close(self._successor_line)
             self._successor_line = -1
+
+
+def _allow_descriptors() -> None:
+    """Use all the descriptors that the machine grants: a soft limit of 1,024 would be 1,000 connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _Descriptor:

@@ -72,7 +72,9 @@ def start(places: Iterable[Place], segment: Segment) -> tuple[int, int]:
     """
     ready_reader, ready_writer = os.pipe()
     sockets = [
-        (place.name, place.bind, slot, sock.fileno()) for place in places for slot, sock in enumerate(place.sockets)
+        (place.name, place.bind, slot, sock.fileno(), place.shared)
+        for place in places
+        for slot, sock in enumerate(place.sockets)
     ]
     note = {
         "sockets": sockets,

@@ -192,3 +192,13 @@ async def test_a_slot_filled_anew_forgets_the_old_process(bench: Bench) -> None:
     assert bench.gone == []
     bench.workers.broadcast(HealthChange("u", KEY, healthy=True))
     assert await peer.heard.get() == HealthChange("u", KEY, healthy=True)
+
+
+async def test_a_process_that_ends_before_its_channel_is_open_is_not_kept(bench: Bench) -> None:
+    theirs, ours = socket_pair()
+    opening = bench.workers.started(WorkerStarted(0, 100), ours)
+    bench.workers.exited(WorkerExited(0, 100, "was killed"))
+    theirs.close()
+    await opening
+    assert bench.workers.by_slot == {}
+    await asyncio.sleep(0)

@@ -164,3 +164,12 @@ def test_the_admin_address_has_one_socket(listeners: Listeners) -> None:
     assert len(place.sockets) == 1
     with pytest.raises(BindError, match="the admin listener cannot bind"):
         listeners.open([(ADMIN, "192.0.2.1:1")], 1)
+
+
+def test_an_inherited_listener_may_have_been_renamed(listeners: Listeners) -> None:
+    listeners.open([("x", ANY)], 1)
+    bind = listeners.places["x", ANY].address
+    heir = Listeners([Inherited("old", bind, 0, os.dup(listeners.places["x", ANY].of(0).fileno()))])
+    (place,) = heir.open([("new", bind)], 2)
+    assert [sock.getsockname() for sock in place.sockets] == [listeners.places["x", ANY].of(0).getsockname()] * 2
+    heir.close(unlink=False)

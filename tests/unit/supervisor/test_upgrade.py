@@ -21,7 +21,7 @@ def test_a_note_is_read_once_and_its_descriptors_are_not_passed_on(monkeypatch: 
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     note = {
-        "sockets": [["public", "127.0.0.1:0", 0, reader]],
+        "sockets": [["public", "127.0.0.1:0", 0, reader, False]],
         "segment": [reader, 2, 64, 1],
         "ready": writer,
         "parent": os.getppid(),
