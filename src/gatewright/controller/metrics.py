@@ -15,6 +15,7 @@ from typing import TypeAlias
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
 
 from gatewright.ipc.messages import Stats
 from gatewright.proxy.families import FAMILIES, OTHER, SEPARATOR, SERIES_DROPPED, Family
@@ -25,7 +26,7 @@ Labels: TypeAlias = tuple[str, ...]
 #: Adds metrics that are not counted by workers to the page: called when it is read.
 Source: TypeAlias = Callable[[], Iterable[Metric]]
 
-_LE = [*(repr(bound).removesuffix(".0") for bound in BOUNDS), "+Inf"]
+_LE = [*map(floatToGoString, BOUNDS), "+Inf"]
 
 
 class Metrics:

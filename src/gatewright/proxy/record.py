@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from gatewright.http.head import RequestHead
+from gatewright.http.headers import Headers
 from gatewright.proxy import families as names
 
 #: Upper bounds of the duration histograms, in seconds; one more bucket takes the rest.
@@ -234,3 +236,32 @@ class WorkerStats:
         """Forget the listeners and pools that a new configuration no longer has. Open connections keep theirs alive."""
         self.listeners = {name: kept for name, kept in self.listeners.items() if name in listeners or kept.open}
         self.pools = {name: kept for name, kept in self.pools.items() if name in upstreams or kept.active}
+
+
+class _Unnamed:
+    """Stands for the route of a request that has none."""
+
+    __slots__ = ()
+    name = ""
+
+
+class RefusedRequest:
+    """What the access log says of a request that was refused before there was an exchange: it could not be read."""
+
+    __slots__ = ("client_addr", "ended", "listener_name", "reason", "started", "status")
+
+    request = RequestHead(b"", b"", b"", None, b"", b"", b"", 0, Headers())
+    request_id = b""
+    bytes_in = bytes_out = tries = 0
+    upstream_name = ""
+    upstream_seconds = -1.0
+    protocol = "http1"
+    route = _Unnamed()
+    consumer = endpoint = None
+
+    def __init__(self, listener: str, client: str, status: int, reason: str, now: float) -> None:
+        self.listener_name = listener
+        self.client_addr = client
+        self.status = status
+        self.reason = reason
+        self.started = self.ended = now

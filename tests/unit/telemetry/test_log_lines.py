@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewright.clock import ManualClock
+from gatewright.proxy.record import RefusedRequest
 from gatewright.worker.log_lines import JsonLines, Lines, TextLines
 from gatewright.worker.log_sinks import LINE_LIMIT
 
@@ -66,6 +67,21 @@ def test_what_did_not_happen_is_empty(finished: Make) -> None:
     )
     assert document["upstream_ms"] is None
     assert (document["consumer"], document["endpoint"], document["user_agent"]) == ("", "", "")
+
+
+def test_a_request_that_could_not_be_read_has_a_line_too() -> None:
+    document = parsed(RefusedRequest("public", "192.0.2.1", 400, "request.method", 1000.25))
+    assert tuple(document) == FIELDS
+    told = {name: document[name] for name in ("status", "reason", "listener", "client", "method", "path", "level")}
+    assert told == {
+        "status": 400,
+        "reason": "request.method",
+        "listener": "public",
+        "client": "192.0.2.1",
+        "method": "",
+        "path": "",
+        "level": "warn",
+    }
 
 
 @pytest.mark.parametrize(

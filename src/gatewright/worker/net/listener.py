@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
 from gatewright.proxy.families import REFUSED
+from gatewright.proxy.record import RefusedRequest
 from gatewright.wire.proxy_protocol import read_proxy_header
 from gatewright.worker.net.h1_server import HEAD, H1Server
 
 if TYPE_CHECKING:
+    from gatewright.proxy.exchange import Exchange
     from gatewright.proxy.record import ListenerStats
     from gatewright.proxy.runtime import ListenerRuntime
     from gatewright.snapshot.model import Limits
@@ -87,7 +89,10 @@ class Listener:
 
     def refused(self, connection: H1Server, error: ProtocolError) -> None:
         """A request was refused before it had an exchange."""
-        self.world.stats.count(REFUSED, error.reason)
+        world = self.world
+        world.stats.count(REFUSED, error.reason)
+        refused = RefusedRequest(self.name, connection.peer, error.status, error.reason, world.clock())
+        world.log(cast("Exchange", refused))
 
     def _direct(self) -> H1Server:
         return H1Server(self.world, self)
