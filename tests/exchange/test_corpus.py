@@ -17,13 +17,6 @@ INVALID = read_corpus(CORPUS / "invalid")
 VALID = read_corpus(CORPUS / "valid")
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Z]")
-#: What the data plane does otherwise for now; see the reasons.
-OTHERWISE = {
-    ("connect", True): "the authority form is refused as a target before the method is looked at",
-    ("connect", False): "the authority form is refused as a target before the method is looked at",
-    ("leading-crlf-many", False): "empty lines that come one by one are not counted",
-    ("trailer-too-large", True): "a trailer section that comes in one piece is not measured",
-}
 
 
 class Bench:
@@ -121,9 +114,7 @@ def test_good_requests_go_upstream(rig: Rig, case: Case, whole: bool) -> None:
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "cut"])
 @pytest.mark.parametrize("case", INVALID, ids=[case.name for case in INVALID])
-def test_bad_requests_are_refused(rig: Rig, case: Case, whole: bool, request: pytest.FixtureRequest) -> None:
-    if (case.name, whole) in OTHERWISE:
-        request.applymarker(pytest.mark.xfail(reason=OTHERWISE[case.name, whole], strict=False))
+def test_bad_requests_are_refused(rig: Rig, case: Case, whole: bool) -> None:
     bench = Bench(rig)
     bench.send(case.data, len(case.data) if whole else sizes(case))
     if case.waits:

@@ -30,6 +30,8 @@ HOP_BY_HOP = frozenset(
 #: Request fields that we write ourselves, whatever the client said.
 OURS = frozenset({b"host", b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
 
+_SAYS_OF_WAY = OURS - {b"host"}
+
 #: What is never copied from the client's request.
 NOT_FORWARDED = HOP_BY_HOP | OURS
 
@@ -120,6 +122,11 @@ def trace_back(peer: str, scheme: bytes, authority: bytes, fields: Fields, trust
         b", ".join([*via, VIA]),
     )
     return Origin(client, scheme, lines)
+
+
+def same_way(old: Fields, new: Fields) -> bool:
+    """Whether neither section says anything of proxies on its way: then :func:`trace_back` says the same of both."""
+    return _SAYS_OF_WAY.isdisjoint(old.index) and _SAYS_OF_WAY.isdisjoint(new.index)
 
 
 def _addresses(fields: Fields) -> list[str]:

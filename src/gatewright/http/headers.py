@@ -25,7 +25,7 @@ _MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "_lines", "forwarded", "index", "not_forwarded", "pairs")
+    __slots__ = ("_blocks", "forwarded", "index", "lines", "not_forwarded", "pairs")
 
     def __init__(self, pairs: Iterable[Pair], lines: list[bytes] | None = None) -> None:
         self.pairs: tuple[Pair, ...] = tuple(pairs)
@@ -33,12 +33,21 @@ class Fields:
         self.index: dict[bytes, bytes] = dict(reversed(self.pairs))
         #: The checked lines as they came, one for each pair: forwarded in the sender's spelling, and joining them
         #: costs a third of writing the pairs anew.
-        self._lines = lines
+        self.lines = lines
         self._blocks: dict[frozenset[bytes], bytes] = {}
         #: Names that concern one connection only; parsers of whole messages fill it in.
         self.not_forwarded: frozenset[bytes] = NONE
         #: ``block(not_forwarded)``, once it has been asked for.
         self.forwarded: bytes | None = None
+
+    def adopt(self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes]) -> None:
+        """Be these fields, whose parts were made elsewhere; takes the place of ``__init__``."""
+        self.pairs = pairs
+        self.index = index
+        self.lines = lines
+        self._blocks = {}
+        self.not_forwarded = NONE
+        self.forwarded = None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of ``name``, in order."""
@@ -52,10 +61,10 @@ class Fields:
         return block
 
     def _write(self, dropped: frozenset[bytes]) -> bytes:
-        if self._lines is None:
+        if self.lines is None:
             block = b"".join([b"%b: %b\r\n" % pair for pair in self.pairs if pair[0] not in dropped])
         else:
-            kept = [line for line, pair in zip(self._lines, self.pairs, strict=True) if pair[0] not in dropped]
+            kept = [line for line, pair in zip(self.lines, self.pairs, strict=True) if pair[0] not in dropped]
             kept.append(b"")
             block = b"\r\n".join(kept)
         if len(self._blocks) >= _MOST_BLOCKS:

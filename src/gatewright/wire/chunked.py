@@ -135,9 +135,9 @@ class ChunkedReader:
             self.rest = data[2:]
             return
         stop = data.find(b"\r\n\r\n")
+        if (len(data) if stop < 0 else stop) > _MOST_TRAILER_BYTES:
+            raise ProtocolError("request.headers_too_large", 431, "the trailer section is too large")
         if stop < 0:
-            if len(data) > _MOST_TRAILER_BYTES:
-                raise ProtocolError("request.headers_too_large", 431, "the trailer section is too large")
             if data.count(b"\n") != data.count(b"\r\n"):
                 raise ProtocolError("request.malformed", 400, "a bare line feed stands in the trailer section")
             self._buffer = data

@@ -20,10 +20,28 @@ from gatewright.http.headers import TOKEN_OCTETS, VALUE_OCTETS, Fields, Pair
 from gatewright.http.target import split_target
 
 CRLF2 = b"\r\n\r\n"
-_LINE_ENDS = b"\r\n" * 1024
 
 #: Framing of a body that is not a known number of bytes.
 CHUNKED, UNTIL_CLOSE = -1, -2
+
+#: Fields whose change means that the section is to be understood anew.
+TELLING = frozenset(
+    {
+        b"connection",
+        b"content-type",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+    }
+)
+MOST_CHANGED = 4
 
 RequestLine: TypeAlias = "tuple[bytes, bytes, bytes, bytes | None, bytes, int]"
 _REQUEST_LINES: dict[bytes, RequestLine] = {}
@@ -59,6 +77,15 @@ class RequestFields(Fields):
         self.expects = b"expect" in index
         self.not_forwarded = not_forwarded(NOT_FORWARDED, self.connection)
 
+    def inherit(self, old: RequestFields, *, reframed: bool) -> None:
+        """Take over from a section that differs in nothing that matters here, but for Content-Length."""
+        self.framing = request_framing(self.index) if reframed else old.framing
+        self.connection = old.connection
+        self.host = old.host
+        self.upgrade = old.upgrade
+        self.expects = old.expects
+        self.not_forwarded = old.not_forwarded
+
 
 class ResponseFields(Fields):
     """A response's header section with what it says about framing and the connection."""
@@ -79,6 +106,14 @@ class ResponseFields(Fields):
         self.events = index.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         self.not_forwarded = not_forwarded(HOP_BY_HOP, self.connection)
 
+    def inherit(self, old: ResponseFields, *, reframed: bool) -> None:
+        """Take over from a section that differs in nothing that matters here, but for Content-Length."""
+        self.framing = response_framing(self.index) if reframed else old.framing
+        self.connection = old.connection
+        self.upgrade = old.upgrade
+        self.events = old.events
+        self.not_forwarded = old.not_forwarded
+
 
 def read_request_line(line: bytes) -> RequestLine:
     """The request line with its target taken apart and normalised: (method, target, path, query, authority, version).
@@ -90,6 +125,8 @@ def read_request_line(line: bytes) -> RequestLine:
     if known is not None:
         return known
     method, target, version = parse_request_line(line)
+    if method == b"CONNECT":
+        raise ProtocolError("request.tunnel", 501)
     path, query, authority, _ = split_target(method, target)
     understood = (method, target, path, query, authority, version)
     if len(line) <= _LONGEST_KEPT_LINE:
@@ -152,7 +189,7 @@ def parse_fields(section: bytes, most: int) -> tuple[list[Pair], list[bytes]]:
     if count > most:
         raise ProtocolError("request.headers_too_large", 431, f"more than {most} header fields")
     # What may not stand in a value, in order: exactly the line ends, else a control character or a bare CR or LF.
-    if section.translate(None, VALUE_OCTETS) != _LINE_ENDS[: 2 * count - 2] and count <= 1024:
+    if section.translate(None, VALUE_OCTETS) != b"\r\n" * (count - 1):
         raise ProtocolError("request.malformed", 400, "a control character stands in the header section")
     pairs: list[Pair] = []
     for line in lines:

@@ -12,6 +12,7 @@ from gatewright.proxy import ports
 from gatewright.proxy.respond import core_reply
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, UNTIL_CLOSE, ResponseFields, parse_status_line
+from gatewright.wire.sections import Sections
 from gatewright.worker.net.timers import TICK
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _NEVER = 86_400.0
 _MOST_HEAD = 64 * 1024
 _MOST_FIELDS = 256
 _MOST_INFORMATIONAL = 16  # 1xx responses before a final one
-_MEMO_AT_MOST = 4096
 #: Write buffer above which the client is paused, and below which it goes on.
 WRITE_HIGH, WRITE_LOW = 64 * 1024, 16 * 1024
 #: Pieces up to this size are joined with what goes before them; larger ones are written by themselves.
@@ -37,8 +37,8 @@ class H1Client(asyncio.Protocol):
     """A connection to an endpoint. Its pool made it and takes it back."""
 
     __slots__ = (
-        "alive", "born", "buffer", "chunked", "deadline", "exchange", "fields", "informational", "keep", "left", "out",
-        "pool", "reader", "section", "state", "transport", "tunnel", "used", "wheel_at", "world",
+        "alive", "born", "buffer", "chunked", "deadline", "exchange", "informational", "keep", "left", "out",
+        "pool", "reader", "sections", "state", "transport", "tunnel", "used", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, pool: Pool) -> None:
@@ -54,8 +54,7 @@ class H1Client(asyncio.Protocol):
         self.deadline = 0.0
         self.wheel_at = 0
         self.buffer = b""
-        self.section = b""
-        self.fields: ResponseFields | None = None
+        self.sections = Sections(ResponseFields)
         self.out: list[bytes] = []
         self.tunnel: Tunnel | None = None
         # exchange
@@ -226,12 +225,7 @@ class H1Client(asyncio.Protocol):
             return self._incomplete(data)
         eol = data.find(b"\r\n")
         version, status = parse_status_line(data[:eol])
-        section = data[eol + 2 : end]
-        fields = self.fields
-        if fields is None or section != self.section:
-            fields = ResponseFields(section, _MOST_FIELDS)
-            if len(section) <= _MEMO_AT_MOST:
-                self.section, self.fields = section, fields
+        fields = self.sections.read(data[eol + 2 : end], _MOST_FIELDS)
         rest = data[end + 4 :]
         self.buffer = b""
         if status < 200:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
-from gatewright.http.forwarding import Origin, trace_back
+from gatewright.http.forwarding import Origin, same_way, trace_back
 from gatewright.http.head import HTTP11, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.status import STATUS_LINE
@@ -15,6 +15,7 @@ from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.respond import core_reply, problem
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, read_request_line
+from gatewright.wire.sections import Sections
 from gatewright.worker.net.h1_client import JOIN_AT_MOST, WRITE_HIGH, WRITE_LOW
 from gatewright.worker.net.timers import TICK
 from gatewright.worker.net.tunnel import Tunnel
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 HEAD, BODY, BUSY, TUNNEL, LINGER, CLOSED = range(6)
 
 _NEVER = 86_400.0
-_MEMO_AT_MOST = 4096
 _PIPELINED_AT_MOST = 64 * 1024  # bytes of further requests that are read ahead
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
@@ -42,8 +42,8 @@ class H1Server(asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "buffer", "chunked", "deadline", "eof", "exchange", "fields", "host", "in_hand", "keep", "left", "listener",
-        "origin", "out", "paused", "peer", "reader", "reading", "requests", "runtime", "scheme", "section", "state",
+        "blank", "buffer", "chunked", "deadline", "eof", "exchange", "fields", "host", "in_hand", "keep", "left", "listener",
+        "origin", "out", "paused", "peer", "reader", "reading", "requests", "runtime", "scheme", "sections", "state",
         "transport", "tunnelled", "wheel_at", "world",
     )  # fmt: skip
 
@@ -61,11 +61,12 @@ class H1Server(asyncio.Protocol):
         self.deadline = 0.0
         self.wheel_at = 0
         self.reading = False
+        self.blank = False
         self.paused = False
         self.eof = False
         self.tunnelled: Tunnel | None = None
-        # the header section last seen, and what follows from it: clients repeat themselves
-        self.section: bytes | None = None
+        # the header section last seen, and what follows from it
+        self.sections = Sections(RequestFields)
         self.fields: RequestFields = None  # type: ignore[assignment]
         self.host = b""
         self.origin: Origin = None  # type: ignore[assignment]
@@ -177,11 +178,10 @@ class H1Server(asyncio.Protocol):
         if eol > limits.target_bytes:
             raise _too_long(data[:eol], limits.target_bytes)
         method, target, path, query, authority, version = read_request_line(data[:eol])
-        section = data[eol + 2 : end]
         runtime = listener.runtime
-        if section != self.section or runtime is not self.runtime:
-            self._understand(section, runtime)
-        fields = self.fields
+        fields = self.sections.read(data[eol + 2 : end], limits.headers)
+        if fields is not self.fields or runtime is not self.runtime:
+            self._understand(fields, runtime)
         if version == HTTP11:
             if fields.host is None:
                 raise ProtocolError("request.host", 400, "an HTTP/1.1 request needs a Host")
@@ -195,12 +195,8 @@ class H1Server(asyncio.Protocol):
             host = _same_authority(authority, fields.host)
         else:
             authority = fields.host or b""
-        if method == b"CONNECT":
-            raise ProtocolError("request.tunnel", 501)
         origin = self.origin
-        request = RequestHead(
-            method, target, path, query, authority, host, origin.scheme, version, Headers(fields)
-        )
+        request = RequestHead(method, target, path, query, authority, host, origin.scheme, version, Headers(fields))
         # What every exchange needs of its connection.
         world = self.world
         framing = fields.framing
@@ -214,25 +210,27 @@ class H1Server(asyncio.Protocol):
         if fields.upgrade and fields.upgrade == b"websocket" and version == HTTP11:
             exchange.protocol = "websocket"
         self.buffer = data[end + 4 :]
+        self.blank = False
         self.state = BUSY
         return exchange.begin()
 
-    def _understand(self, section: bytes, runtime: ListenerRuntime) -> None:
-        """Read a header section, and find out on whose behalf it comes."""
-        self.section = None
-        fields = RequestFields(section, self.listener.limits.headers)
-        self.host = b"" if fields.host is None else parse_authority(fields.host)
+    def _understand(self, fields: RequestFields, runtime: ListenerRuntime) -> None:
+        """Find out what a new header section means: for which host, and on whose behalf it comes."""
+        old, self.fields = self.fields, fields
         if fields.expects and fields.index[b"expect"].lower() != b"100-continue":
+            self.fields = old
             raise ProtocolError("request.expectation", 417)
+        if runtime is self.runtime and old.host == fields.host and same_way(old, fields):
+            return
+        self.runtime = None  # until all of this is understood
+        self.host = b"" if fields.host is None else parse_authority(fields.host)
         self.origin = trace_back(self.peer, self.scheme, fields.host or b"", fields, runtime.trust)
-        self.fields = fields
         self.runtime = runtime
-        if len(section) <= _MEMO_AT_MOST:
-            self.section = section
 
     def _request_with_body(self, exchange: Exchange, rest: bytes, framing: int) -> None:
         """Begin an exchange, and feed it what has come of the body."""
         self.state = BODY
+        self.blank = False
         self.left = framing
         if framing == CHUNKED:
             self.reader = ChunkedReader()
@@ -309,9 +307,8 @@ class H1Server(asyncio.Protocol):
     def _incomplete(self, data: bytes, end: int) -> bytes:
         """Not a whole head yet, or one behind an empty line. Returns what is to be read now; keeps the rest."""
         limits = self.listener.limits
-        if data[:2] == b"\r\n" and (
-            data[2:3] not in {b"\r", b"\n"}
-        ):  # RFC 9112 section 2.2: one empty line before a request
+        if data[:2] == b"\r\n" and data[2:3] not in {b"\r", b"\n"} and not self.blank:
+            self.blank = True  # RFC 9112 section 2.2: one empty line before a request
             return data[2:]
         if data[:1] in b"\r\n" and data != b"\r":
             raise ProtocolError("request.malformed", 400, "the request begins with a line end")
