@@ -188,12 +188,13 @@ def _parse_static(piece: str, start: int, *, last: bool) -> Segment:
         if char in piece:
             raise PatternError(why, start + 1 + piece.index(char))
     try:
-        normal = normalise_path(b"/" + _NEEDS_ENCODING.sub(_encode, piece.encode()))
+        # Below a folder, ".." leads to the root instead of above it, and both dot segments show in the same way.
+        normal = normalise_path(b"/a/" + _NEEDS_ENCODING.sub(_encode, piece.encode()))
     except ProtocolError as error:
         raise PatternError(error.detail, start + 1) from None
-    if normal == b"/":
+    if normal in (b"/", b"/a/"):
         raise PatternError("a dot segment is never in a request that reaches its route", start + 1)
-    return Segment(STATIC, normal[1:])
+    return Segment(STATIC, normal[3:])
 
 
 def _encode(found: re.Match[bytes]) -> bytes:
