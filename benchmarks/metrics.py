@@ -23,6 +23,7 @@ ALL = {
     metric.key: metric
     for metric in (
         Metric("cpu_us", "CPU µs/request", compared=True),
+        Metric("user_us", "of it not kernel"),
         Metric("rps", "requests/s", "{:,.0f}"),
         Metric("rps_core", "requests/s per core", "{:,.0f}"),
         Metric("busy", "core busy", "{:.0%}"),

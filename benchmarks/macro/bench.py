@@ -20,7 +20,7 @@ from benchmarks.macro.gateway import Configuration, Setup
 from benchmarks.macro.origin import Origin, body_of
 from benchmarks.macro.peers import Peer
 from benchmarks.macro.peers.base import Task
-from benchmarks.macro.procs import BenchError, Launcher, Process, cpu_seconds, pss_bytes, wait_until
+from benchmarks.macro.procs import BenchError, Launcher, Process, cpu_seconds, cpu_times, pss_bytes, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = "gatewright"
@@ -63,6 +63,10 @@ class Proxy:
     def cpu(self) -> float:
         """CPU seconds of the whole tree so far."""
         return cpu_seconds(self.process.pid)
+
+    def user(self) -> float:
+        """The part of it that was not spent in the kernel."""
+        return cpu_times(self.process.pid)[0]
 
     def pss(self) -> int:
         """Memory of the whole tree now, in bytes."""

@@ -70,14 +70,15 @@ def closed_loop(bench: Bench, load: wrk.Load, seconds: float | None = None) -> M
     """Full load with wrk: CPU per request, requests a second, how busy the core was, memory right after."""
 
     def measure(proxy: Proxy) -> dict[str, float]:
-        before, stolen = proxy.cpu(), stolen_seconds(bench.proxy_core)
+        before, user, stolen = proxy.cpu(), proxy.user(), stolen_seconds(bench.proxy_core)
         result = wrk.run(load, proxy.port, seconds or bench.settings.seconds, bench.load_core, bench.workdir)
-        used = proxy.cpu() - before
+        used, user = proxy.cpu() - before, proxy.user() - user
         wrong = result.failed + result.refused
         if not result.requests or wrong > result.requests * TOLERATED:
             raise BenchError(f"{proxy.name}: {wrong} of {result.requests} requests failed\n{proxy.process.tail()}")
         return {
             "cpu_us": used / result.requests * 1e6,
+            "user_us": user / result.requests * 1e6,
             "rps": result.requests / result.seconds,
             "rps_core": result.requests / used if used else 0.0,
             "busy": used / result.seconds,

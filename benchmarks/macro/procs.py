@@ -38,14 +38,20 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def cpu_seconds(root: int) -> float:
-    """User and system time of the process tree, including children that have ended and were waited for."""
-    total = 0
+def cpu_times(root: int) -> tuple[float, float]:
+    """User and system seconds of the process tree, including children that have ended and were waited for."""
+    user = system = 0
     for pid in tree(root):
         stat = fields(pid)
         if stat:
-            total += sum(int(value) for value in stat[11:15])  # utime stime cutime cstime
-    return total / TICKS
+            user += int(stat[11]) + int(stat[13])
+            system += int(stat[12]) + int(stat[14])
+    return user / TICKS, system / TICKS
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time of the process tree, added up."""
+    return sum(cpu_times(root))
 
 
 def stolen_seconds(core: int) -> float:

@@ -11,7 +11,7 @@ NAME = "plain"
 TITLE = "plain reverse proxy, 64 kept-alive connections"
 
 CASE = "full load, and latency at a fixed rate"
-METRICS = ["cpu_us", "rps", "rps_core", "busy", "stolen", "p50_us", "p99_us", "p999_us", "pss_mb"]
+METRICS = ["cpu_us", "user_us", "rps", "rps_core", "busy", "stolen", "p50_us", "p99_us", "p999_us", "pss_mb"]
 
 
 def run(bench: Bench, outcome: Outcome) -> None:

@@ -16,7 +16,7 @@ PLUGIN = ROOT / "examples" / "plugins" / "stamp.py"
 
 def run(bench: Bench, outcome: Outcome) -> None:
     """The plain proxy with and without the policy, side by side."""
-    outcome.metrics = ["cpu_us", "rps", "rps_core", "busy"]
+    outcome.metrics = ["cpu_us", "user_us", "rps", "rps_core", "busy"]
     stamped = f"{GATEWAY} + stamp"
     setups = {
         GATEWAY: bench.setup(),

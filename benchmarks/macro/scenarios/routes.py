@@ -24,7 +24,7 @@ CHANGES = 5
 
 def run(bench: Bench, outcome: Outcome) -> None:
     """One gateway with few routes, one with many, side by side."""
-    outcome.metrics = ["cpu_us", "rps", "rps_core", "busy", "pss_mb", "effect_ms"]
+    outcome.metrics = ["cpu_us", "user_us", "rps", "rps_core", "busy", "pss_mb", "effect_ms"]
     names = {count: f"{count:,} routes" for count in (FEW, MANY)}
     setups = {name: bench.setup(routes=[version_route(0), *_routes(count)]) for count, name in names.items()}
     rest = wrk.head_block(HEADERS)

@@ -17,7 +17,7 @@ CASE = "64 connections"
 
 def run(bench: Bench, outcome: Outcome) -> None:
     """Like the closed-loop part of ``plain`` and ``full``."""
-    outcome.metrics = ["cpu_us", "rps", "rps_core", "busy", "stolen"]
+    outcome.metrics = ["cpu_us", "user_us", "rps", "rps_core", "busy", "stolen"]
     load = wrk.Load(script=wrk.VARIED.format(rest=wrk.head_block(HEADERS, without="Traceparent")))
     full = f"{GATEWAY} full"
     setups = {
