@@ -160,9 +160,12 @@ class Launcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for process in reversed(self._running):
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        for process in reversed(self._running):  # a second Ctrl-C must not leave half of them behind
             process.stop()
         self._running.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def start(
         self,
