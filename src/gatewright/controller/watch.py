@@ -15,7 +15,7 @@ from typing import TypeAlias
 from watchfiles import awatch
 
 #: Milliseconds: how often the watcher looks, and how long it gathers changes that come in a burst.
-STEP = 25
+STEP = 10
 DEBOUNCE = 200
 
 Stamp: TypeAlias = tuple[int, int, int] | None
@@ -46,14 +46,17 @@ class Watcher:
         self._sources = tuple(sources)
         self._on_change = on_change
         self._files: tuple[Path, ...] = ()
-        self._stamps: dict[Path, Stamp] = {}
+        self._stamps: dict[Path, Stamp] = stamps(self._watched())
         self._restart = asyncio.Event()
 
     def follow(self, files: Iterable[Path]) -> None:
-        """Watch these files from now on: all that was read for the configuration."""
+        """Watch these files from now on: all that was read for the configuration.
+
+        What was known of a file before stays known: it may have changed again since it was read.
+        """
         before = self._directories()
         self._files = tuple(files)
-        self._stamps = stamps(self._watched())
+        self._stamps = {path: self._stamps.get(path, stamp) for path, stamp in stamps(self._watched()).items()}
         if self._directories() != before:
             self._restart.set()
 

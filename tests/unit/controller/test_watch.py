@@ -81,3 +81,18 @@ async def test_a_link_that_leads_elsewhere_is_a_change_as_in_a_config_map(
         (tmp_path / "..tmp").symlink_to("two")
         (tmp_path / "..tmp").rename(tmp_path / "..data")
         assert await change() == [file]
+
+
+async def test_a_change_between_reading_and_following_is_not_lost(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("one")
+    changes: asyncio.Queue[list[Path]] = asyncio.Queue()
+    watcher = Watcher([file], changes.put_nowait)
+    file.read_text()
+    file.write_text("and two")
+    watcher.follow([file])
+    task = asyncio.ensure_future(watcher.run())
+    async with asyncio.timeout(10):
+        assert await changes.get() == [file]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
