@@ -16,7 +16,7 @@ from gatewright.proxy import families as names
 #: Upper bounds of the duration histograms, in seconds; one more bucket takes the rest.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-#: (status, protocol, reason): one dict entry instead of three saves 110 ns per observation.
+#: (status, protocol, reason): one look-up for each observation instead of three.
 CountKey = tuple[int, str, str]
 
 
@@ -38,7 +38,7 @@ class ExchangeStats:
         self.bytes_out = 0
 
     def observe(self, status: int, seconds: float, bytes_in: int, bytes_out: int, protocol: str, reason: str) -> None:
-        """Count one finished exchange. Hot: 300 ns.
+        """Count one finished exchange. Hot: 390 ns where an empty call costs 29 ns.
 
         Args:
             status: Sent to the client, or received from the endpoint; 0 when there was none.
@@ -133,7 +133,7 @@ class SeriesCounter:
         self._deltas: dict[str, float] = {}
 
     def inc(self, *labels: str, by: float = 1.0) -> None:
-        """Add ``by`` to the series with these label values. Raises ValueError when their number is wrong. 170 ns."""
+        """Add ``by`` to the series with these label values. Raises ValueError when their number is wrong."""
         key = self._keys.get(labels)
         if key is None:
             key = self._new_series(labels)

@@ -27,6 +27,7 @@ PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet not in b'"\\')
 SHORT = 40
 
 _CACHED = 4_096  # entries of each cache; a full one starts again
+_SECONDS = 64  # seconds whose text is kept
 _LONGEST = 512  # octets that an entry may have
 _UNPRINTABLE = re.compile(rb'[^\x20-\x7e]|["\\]')
 _MILLISECONDS = tuple(b"%03d" % i for i in range(1000))
@@ -86,7 +87,7 @@ class FinishedExchange(Protocol):
 class Lines:
     """Makes the lines of one format; here is what the formats share."""
 
-    __slots__ = ("_fixed", "_offset", "_peers", "_redact", "_stamps")
+    __slots__ = ("_fixed", "_offset", "_peers", "_redact", "_second", "_stamp", "_stamps")
 
     #: Takes time, milliseconds, what repeats, request id, path, query, duration, time of the upstream, octets in,
     #: octets out and the peer.
@@ -102,6 +103,9 @@ class Lines:
         self._redact = Redactor(redact).query
         #: What to add to the monotonic clock to have the wall clock.
         self._offset = 0.0
+        #: Beginning of the second written last, on the monotonic clock; its text; and those of other seconds.
+        self._second = -2.0
+        self._stamp = b""
         self._stamps: dict[int, bytes] = {}
         self._fixed: dict[Fixed, bytes] = {}
         self._peers: dict[Peer, bytes] = {}
@@ -109,14 +113,17 @@ class Lines:
     def synchronise(self, clock: Clock) -> None:
         """Find out how far the wall clock is from the monotonic one. Called at each flush: clocks are corrected."""
         self._offset = clock.wall() - clock.monotonic()
+        self._second = -2.0
 
     def write(self, ex: FinishedExchange) -> bytes:
-        """The line for an exchange, with its LF, at most LINE_LIMIT long. Hot: 1.4 us.
+        """The line for an exchange, with its LF, at most LINE_LIMIT long.
 
+        Hot: 2.2 us where an empty call costs 29 ns; msgspec takes as long for these fields without their time stamp.
         The path is the one that was asked for, before any rewriting; values of secret query parameters are masked.
         """
-        started = ex.started + self._offset
-        second = int(started)
+        since = ex.started - self._second  # the second of the line before: saves 150 ns
+        if not 0.0 <= since < 1.0:
+            since = self._turn_to(ex.started)
         request, consumer, endpoint = ex.request, ex.consumer, ex.endpoint
         key = (  # looking up ten names costs 250 ns; writing them into every line would cost 600
             ex.status,
@@ -140,8 +147,8 @@ class Lines:
             path, request_id = self.escape(path), self.escape(request_id)
         upstream = ex.upstream_seconds
         line = (self.line if upstream >= 0 else self.line_alone) % (
-            self._stamps.get(second) or self._stamp(second),
-            _MILLISECONDS[int((started - second) * 1000)],
+            self._stamp,
+            _MILLISECONDS[int(since * 1000)],
             self._fixed.get(key) or self._repeat(key),
             request_id,
             path,
@@ -174,10 +181,10 @@ class Lines:
         path, query = self._asked_for(ex.request)
         host, client, agent = peer
         short_key = tuple(value if isinstance(value, int) else value[:SHORT] for value in key)
-        started = ex.started + self._offset
+        since = self._turn_to(ex.started)
         return (self.line if ex.upstream_seconds >= 0 else self.line_alone) % (
-            self._stamp(int(started)),
-            _MILLISECONDS[int(started % 1 * 1000)],
+            self._stamp,
+            _MILLISECONDS[int(since * 1000)],
             self.repeating(cast("Fixed", short_key)),
             self.escape(ex.request_id[:SHORT]),
             self.escape(path[:SHORT]),
@@ -189,11 +196,16 @@ class Lines:
             self._peer((host[:SHORT], client[:SHORT], agent[:SHORT])),
         )
 
-    def _stamp(self, second: int) -> bytes:
-        if len(self._stamps) >= 64:
+    def _turn_to(self, moment: float) -> float:
+        """Make the stamp that of the second in which ``moment`` lies. Returns how far it is from its beginning."""
+        wall = moment + self._offset
+        second = int(wall)
+        self._second = second - self._offset
+        if len(self._stamps) >= _SECONDS:
             self._stamps.clear()
-        stamp = self._stamps[second] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-        return stamp
+        self._stamp = self._stamps.get(second) or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+        self._stamps[second] = self._stamp
+        return wall - second
 
     def _repeat(self, key: Fixed) -> bytes:
         fixed = self.repeating(key)
