@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,20 @@ def test_patterns_and_parameters(pattern: str, path: str, params: dict[str, str]
         assert entry is not None
         assert entry.pattern.text == pattern
         assert ex.params == {name.encode(): value.encode() for name, value in params.items()}
+
+
+def published_patterns() -> list[tuple[str, str, bool]]:
+    text = (Path(__file__).parents[3] / "docs" / "concepts" / "routing.md").read_text(encoding="utf-8")
+    lines = text.split("\n## Paths\n")[1].split("\n## ")[0].splitlines()
+    rows = [
+        [re.findall("`([^`]+)`", cell) for cell in line.split("|")[1:4]] for line in lines if line.startswith("| `")
+    ]
+    return [(row[0][0], path, bool(takes)) for row in rows for takes in (1, 0) for path in row[2 - takes]]
+
+
+@pytest.mark.parametrize(("pattern", "path", "takes"), published_patterns())
+def test_the_published_patterns(pattern: str, path: str, takes: bool) -> None:
+    assert find([row(pattern)], path) == (pattern if takes else None)
 
 
 def test_no_parameters_are_shared() -> None:
