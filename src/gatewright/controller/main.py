@@ -18,7 +18,7 @@ from gatewright.controller.admin.app import create_app
 from gatewright.controller.admin.server import AdminServer
 from gatewright.controller.admin.view import View
 from gatewright.controller.bus import Bus, EndpointHealth
-from gatewright.controller.check import check_snapshot
+from gatewright.controller.check import Checker
 from gatewright.controller.dns import Resolver
 from gatewright.controller.health import HealthChecker
 from gatewright.controller.link import SupervisorLink
@@ -60,6 +60,7 @@ class Controller:
         self._health = HealthChecker(seat.clock, self._on_health)
         self._resolver = Resolver(seat.clock, seat.log, self._on_address)
         self._state = State(self._workers, started=seat.clock.wall(), supervisor=seat.parent)
+        self._checker = Checker(seat.clock)
         self._watcher = Watcher(seat.paths, self._on_files)
         self._verdicts = Verdicts(self._bus, seat.clock)
         view = View(self._state, self._metrics, self._health, self._verdicts, seat.clock, seat.log)
@@ -130,7 +131,7 @@ class Controller:
 
     async def check(self, built: Built) -> None:
         """Compile it here before workers are asked to."""
-        await check_snapshot(built.snapshot, built.registry, self._seat.clock)
+        await self._checker.check(built.snapshot, built.registry)
 
     async def bound(self, admin: socket.socket | None) -> None:
         """Serve the admin listener on this socket."""
