@@ -111,13 +111,14 @@ class Exchange:
 
     def begin(self) -> None:
         """The head is complete: find the route."""
-        entry = self.listener.router.match(self)
+        listener = self.listener
+        entry = listener.router.match(self)
         if entry is None:
             return self.policies(0)  # of the runtime's route for what no route takes
         self.route = route = entry.route
         if route.timeout is not None:
             self.client.limit(self.started + route.timeout)
-        self.max_body = route.max_body
+        self.max_body = listener.limits.body if route.max_body is None else route.max_body
         return self.policies(0) if route.request_chain else self.go()
 
     # --- 2 policies ---------------------------------------------------------------------------------------------------

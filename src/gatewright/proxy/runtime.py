@@ -75,7 +75,8 @@ class Route:
         #: Instead of the upstream's, when set.
         self.timeouts: Timeouts | None = None
         self.retries: RetryPolicy | None = None
-        self.max_body = 0
+        #: Instead of the listener's, when set.
+        self.max_body: int | None = None
         self.websocket = True
         self.websocket_idle = 0.0
         self.websocket_message: int | None = None
@@ -88,11 +89,12 @@ def _no_upstream(ex: Exchange) -> Upstream:
 class ListenerRuntime:
     """What one listener serves."""
 
-    __slots__ = ("name", "router", "runtime", "spec", "trust")
+    __slots__ = ("limits", "name", "router", "runtime", "spec", "trust")
 
     def __init__(self, spec: Listener, router: Router, trust: Trust, runtime: Runtime) -> None:
         self.name = spec.name
         self.spec = spec
+        self.limits = spec.limits
         self.router = router
         self.trust = trust
         self.runtime = runtime

@@ -129,10 +129,7 @@ def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
     route.websocket = spec.websocket
     route.websocket_idle = spec.websocket_idle
     route.websocket_message = spec.websocket_message
-    route.max_body = min(
-        [spec.max_body] if spec.max_body is not None else [each.limits.body for each in runtime.snapshot.listeners],
-        default=64 * 1024 * 1024,
-    )
+    route.max_body = spec.max_body
     if spec.redirect is not None:
         route.action = RedirectAction(spec.redirect)
     elif spec.respond is not None:
