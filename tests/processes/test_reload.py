@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +94,21 @@ def test_an_address_that_cannot_be_bound_refuses_the_version(start: Any, config:
     assert "listener second cannot bind" in event["message"]
     assert tree.get() == (200, b"one")
     assert tree.stop() == 0
+
+
+def test_log_files_are_opened_anew(start: Any, config: Any, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    tree = start(config(workers=1).replace('to: "off"', f'to: "{log}"'), watch=False)
+    assert tree.get() == (200, b"hello")
+    old = log.rename(tmp_path / "access.log.1")
+    tree.signal(signal.SIGUSR1)
+    deadline = time.monotonic() + 20
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert tree.get() == (200, b"hello")
+    assert tree.stop() == 0
+    assert len(old.read_text().splitlines()) == len(log.read_text().splitlines()) == 1
 
 
 def test_fewer_workers_at_once_more_up_to_the_number_at_start(start: Any, config: Any, load: Any) -> None:

@@ -39,7 +39,7 @@ async def test_the_loop_goes_on_meanwhile() -> None:
 
         now = 0.0
 
-        def monotonic(self) -> float:  # type: ignore[override]
+        def monotonic(self) -> float:
             Impatient.now += 0.01
             return Impatient.now
 
