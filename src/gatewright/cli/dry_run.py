@@ -114,7 +114,7 @@ def _policy(exchange: Exchange, route: Route, at: int) -> Report:
 
 def _specs(exchange: Exchange, route: Route) -> Any:
     """The settings of a route's policies; those of all routes where no route matches."""
-    return route.spec.policies if route.spec is not None else exchange.runtime.snapshot.policies
+    return route.spec.policies
 
 
 def _answer(reply: Reply) -> Report:

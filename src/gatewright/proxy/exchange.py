@@ -46,8 +46,8 @@ class Exchange:
         "body", "bytes_in", "bytes_out", "client", "client_addr", "conn", "consumer", "ended", "endpoint", "framing",
         "held", "listener", "listener_name", "max_body", "origin", "params", "path", "protocol", "queued", "reason",
         "released", "reply", "reply_body", "request", "request_id", "response", "response_started", "resume_at",
-        "retries", "route", "runtime", "started", "status", "task", "timeouts", "tried", "tries", "try_started",
-        "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
+        "retries", "route", "started", "status", "task", "timeouts", "tried", "tries", "try_started", "upstream",
+        "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
     )  # fmt: skip
 
     def __init__(
@@ -64,7 +64,6 @@ class Exchange:
         self.client = client
         self.listener = listener
         self.listener_name = listener.name
-        self.runtime = runtime = listener.runtime
         # the request
         self.request = request
         self.origin = origin
@@ -75,7 +74,7 @@ class Exchange:
         self.request_id = b""
         self.body = RequestBody(framing) if framing else None
         self.started = world.clock()
-        self.route: Route = runtime.unmatched
+        self.route: Route = listener.unmatched
         self.protocol = "http1"
         self.path = b""
         # the tries

@@ -113,7 +113,7 @@ def _failed_over(ex: Exchange) -> bool:
     name = ex.upstream.spec.failover  # type: ignore[union-attr]
     if not name:
         return False
-    ex.upstream = upstream = ex.runtime.upstreams[name]
+    ex.upstream = upstream = ex.listener.upstreams[name]
     ex.upstream_name = name
     ex.timeouts = ex.route.timeouts or upstream.spec.timeouts
     ex.retries = ex.route.retries or upstream.retries

@@ -87,9 +87,13 @@ def _no_upstream(ex: Exchange) -> Upstream:
 
 
 class ListenerRuntime:
-    """What one listener serves."""
+    """What one listener serves.
 
-    __slots__ = ("limits", "name", "router", "runtime", "spec", "trust")
+    It points to parts of the runtime, not to the runtime itself: without cycles an old runtime is freed as soon as its
+    last exchange has ended, and the garbage collector need not look at tens of thousands of routes for it.
+    """
+
+    __slots__ = ("limits", "name", "router", "spec", "trust", "unmatched", "upstreams")
 
     def __init__(self, spec: Listener, router: Router, trust: Trust, runtime: Runtime) -> None:
         self.name = spec.name
@@ -97,7 +101,8 @@ class ListenerRuntime:
         self.limits = spec.limits
         self.router = router
         self.trust = trust
-        self.runtime = runtime
+        self.unmatched = runtime.unmatched
+        self.upstreams = runtime.upstreams
 
 
 class Runtime:

@@ -28,6 +28,7 @@ from gatewright.proxy.router import build_router
 from gatewright.proxy.runtime import ListenerRuntime, Route, Runtime
 from gatewright.sdk.policy import Hook, Policy, overrides
 from gatewright.snapshot.env import Note, PolicyEnv
+from gatewright.snapshot.model import Route as RouteSpec
 
 if TYPE_CHECKING:
     from gatewright.ipc.messages import BreakerChange, HealthChange
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from gatewright.clock import Clock
     from gatewright.proxy.shared import SharedTable
     from gatewright.snapshot.model import PolicySpec, Snapshot
-    from gatewright.snapshot.model import Route as RouteSpec
 
 _HOOKS = ("on_request", "on_response", "on_record", "on_request_chunk", "on_response_chunk")
 _STEP = 50  # routes between two rests
@@ -154,6 +154,7 @@ def _compile_unmatched(snapshot: Snapshot, site: Site) -> Route:
     """The stand-in where no route takes a request: the gateway's own policies run, then 404 or 405."""
     route = Route("", site.world.stats.route(""))
     route.action = no_route
+    route.spec = RouteSpec("", policies=snapshot.policies)
     _add_policies(route, snapshot.policies, snapshot, site)
     return route
 
