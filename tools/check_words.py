@@ -36,8 +36,8 @@ BANNED = {re.compile(rf"(?<![\w/-]){word}(?![\w/-])", re.IGNORECASE): better for
 #: The schema holds the descriptions of all fields of the configuration.
 USER_TEXT = ("README.md", "docs/", "examples/", "schema/")
 PROSE = (".md", ".yaml", ".json")
-#: Comparisons with other products use the words of those products.
-OTHERS_WORDS = ("docs/start/coming-from.md",)
+#: Comparisons use the words of other products, internals those of the RFCs.
+OTHERS_WORDS = ("docs/start/coming-from.md", "docs/internals/")
 SKIPPED = ("constraints.txt", "LICENSE", "benchmarks/results/", "tests/corpus/")
 BINARY = (".png", ".ico", ".woff2", ".pem", ".bin", ".pyc")
 
@@ -61,7 +61,7 @@ def prose(name: str, line: str) -> str:
 def findings(name: str, text: str) -> Iterator[str]:
     """What is wrong in one file."""
     fenced = False
-    for_users = name.startswith(USER_TEXT) and name.endswith(PROSE) and name not in OTHERS_WORDS
+    for_users = name.startswith(USER_TEXT) and name.endswith(PROSE) and not name.startswith(OTHERS_WORDS)
     for number, line in enumerate(text.splitlines(), 1):
         place = f"{name}:{number}"
         if REGISTRY.search(line):
