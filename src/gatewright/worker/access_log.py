@@ -36,11 +36,13 @@ class AccessLog:
         stats: Counts dropped lines.
         publish: Told when the place stops working and when it works again.
         rand: For sampling.
+        new_id: Makes the id of an exchange that has none: there is no ``request_id`` policy on its route.
     """
 
     __slots__ = (
         "_clock",
         "_lines",
+        "_new_id",
         "_pending",
         "_problem",
         "_publish",
@@ -58,8 +60,10 @@ class AccessLog:
         stats: WorkerStats | None = None,
         publish: Callable[[Log], None] | None = None,
         rand: Callable[[], float] = random.random,
+        new_id: Callable[[], bytes] = bytes,
     ) -> None:
         self._clock = clock
+        self._new_id = new_id
         self._stats = stats
         self._publish = publish
         self._rand = rand
@@ -83,6 +87,8 @@ class AccessLog:
             return
         if self._sample < 1.0 and ex.status < 400 and not ex.reason and self._rand() >= self._sample:
             return
+        if not ex.request_id:
+            ex.request_id = self._new_id()
         pending = self._pending
         pending.append(self._lines.write(ex))
         if len(pending) >= BATCH:

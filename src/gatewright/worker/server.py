@@ -73,6 +73,7 @@ class DataPlane:
         # pause. Afterwards they are frozen; they hold no cycles and are freed when nobody uses them.
         gc.disable()
         try:
+            log = self._log if snapshot.access_log == self._log_spec else self._new_log(snapshot.access_log)
             while True:
                 began = clock()
                 try:
@@ -84,7 +85,7 @@ class DataPlane:
                     break
                 spent += clock() - began
                 await asyncio.sleep(0)
-            self._use(runtime)
+            self._use(runtime, log)
         except BaseException:
             self.registry = before
             raise
@@ -101,25 +102,25 @@ class DataPlane:
         self._plugins = wanted
         return registry
 
-    def _use(self, runtime: Runtime) -> None:
+    def _use(self, runtime: Runtime, log: AccessLog | None) -> None:
         """Swap: one step, nothing that can fail half-way."""
         snapshot = runtime.snapshot
         self.runtime = runtime
         self._stats.max_series = snapshot.max_metric_series
-        if snapshot.access_log != self._log_spec:
-            self._open_log(snapshot.access_log)
+        if log is not None and log is not self._log:
+            if self._log is not None:
+                self._log.close()
+            self._log, self._log_spec = log, snapshot.access_log
+            self.world.log_to(log.append if log.enabled else None, log.flush)
         for name, listener in self._listeners.items():
             served = runtime.listeners.get(name)
             if served is not None:
                 listener.configure(served, snapshot.workers)
         self._stats.retain(set(runtime.listeners), set(runtime.upstreams))
 
-    def _open_log(self, spec: AccessLogSpec) -> None:
-        log = AccessLog(spec, self.policy_clock, self._stats, self._publish)
-        if self._log is not None:
-            self._log.close()
-        self._log, self._log_spec = log, spec
-        self.world.log_to(log.append if log.enabled else None, log.flush)
+    def _new_log(self, spec: AccessLogSpec) -> AccessLog:
+        """Raises OSError when its place cannot be opened: the configuration is then refused."""
+        return AccessLog(spec, self.policy_clock, self._stats, self._publish, new_id=self.world.new_id)
 
     def notify(self, change: HealthChange | BreakerChange) -> None:
         """This worker's traffic has changed what is thought of an endpoint: tell the controller."""
