@@ -89,6 +89,7 @@ def _machine() -> dict[str, str]:
         "processor": models[0] if models else platform.processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{int(memory) / 1024 / 1024:.0f} GiB",
+        "load before the run": f"{os.getloadavg()[0]:.1f}",  # others at work: the figures are worth little
         "kernel": platform.release(),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
     }
