@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,6 +20,8 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
+
+from gatewright.sdk.types import Duration
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,127}$"
 
@@ -61,7 +64,8 @@ class _OffInSchema:
 OrOff: TypeAlias = Annotated[T | None, BeforeValidator(_off_is_none), _OffInSchema()]
 
 
-def _name(value: object) -> str:
+def check_name(value: object) -> str:
+    """The name itself. Raises PydanticCustomError when it is none."""
     if not isinstance(value, str):
         raise wrong("name", "a name must be text", "put it in quotes")
     if not re.fullmatch(NAME_PATTERN, value):
@@ -74,7 +78,19 @@ def _name(value: object) -> str:
 
 
 #: The name of a listener, an upstream, a route or a consumer.
-Name: TypeAlias = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
+Name: TypeAlias = Annotated[
+    str, BeforeValidator(check_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})
+]
+
+
+def _above_zero(value: float) -> float:
+    if value <= 0:
+        raise wrong("duration", "a duration above zero is needed here")
+    return value
+
+
+#: A duration that is not zero.
+Positive: TypeAlias = Annotated[Duration, AfterValidator(_above_zero)]
 
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]

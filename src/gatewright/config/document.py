@@ -83,14 +83,14 @@ class Document:
         hint: str = "",
         severity: str = "error",
         related: list[str] | None = None,
-        column: int = 1,
+        column: int = 0,
     ) -> None:
-        """Report something that is wrong at ``path``; ``column`` counts within the text that stands there."""
+        """Report something that is wrong at ``path``; ``column`` counts from 1 within the text that stands there."""
         node = self.node(path, key=key)
         if id(node) in self._unfilled:
             return
         problem = problem_at(node, code, message, hint, related)
-        if column > 1 and isinstance(node, Scalar) and "\n" not in node.text:
+        if column and isinstance(node, Scalar) and "\n" not in node.text:
             # Only where the text stands as it is: behind an escape or a placeholder the columns are others.
             start = problem.source.find(node.text, node.column - 1)
             if node.column - 1 <= start <= node.column:

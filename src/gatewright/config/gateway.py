@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gatewright.config.base import Bind, Metadata, Model, OrOff, wrong
+from gatewright.config.base import Bind, Metadata, Model, OrOff, Positive, wrong
 from gatewright.config.consumer import Consumer
 from gatewright.config.listener import Listener
 from gatewright.config.route import Policies, Route
@@ -28,7 +29,7 @@ class Rotate(Model):
 
     size: OrOff[Size] = None
     """Once it is larger than this."""
-    age: OrOff[Duration] = None
+    age: OrOff[Positive] = None
     """Once it is older than this."""
     keep: Annotated[int, Field(ge=0, le=10_000)] = 5
     """How many old files are kept."""
@@ -90,15 +91,11 @@ def _state_shape(value: object) -> object:
 
 
 def _workers(value: object) -> object:
-    if isinstance(value, str) and value != "auto" and not value.isascii():
+    if value == "auto":
+        return 0
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,6}", str(value)):
         raise wrong("workers", f"'{value}' is neither a number nor auto")
-    if isinstance(value, str) and value != "auto" and not value.isdigit():
-        raise wrong("workers", f"'{value}' is neither a number nor auto")
-    return 0 if value == "auto" else _positive(value)
-
-
-def _positive(value: object) -> object:
-    if value in (0, "0"):
+    if int(str(value)) == 0:
         raise wrong("workers", "at least one worker is needed", "write auto for one per processor")
     return value
 

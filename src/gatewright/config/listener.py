@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gatewright.config.base import Bind, Count, Model, Name
-from gatewright.sdk.types import Cidr, Duration, Size
+from gatewright.config.base import Bind, Count, Model, Name, Positive
+from gatewright.sdk.types import Cidr, Size
 
 
 class Limits(Model):
@@ -23,11 +23,11 @@ class Limits(Model):
     """Bytes of a request target; more is answered with 414."""
     body: Size = 64 * 1024 * 1024
     """Bytes of a request body; more is answered with 413. Routes may say otherwise."""
-    header_timeout: Duration = 10.0
+    header_timeout: Positive = 10.0
     """How long a client may take to send a header section."""
-    body_timeout: Duration = 30.0
+    body_timeout: Positive = 30.0
     """How long a client may send nothing of a body."""
-    idle_timeout: Duration = 75.0
+    idle_timeout: Positive = 75.0
     """How long a connection is kept open between requests."""
     requests: Count = 10_000
     """Requests on one connection, after which it is closed."""

@@ -9,8 +9,9 @@ from pathlib import Path as FilePath
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
-from gatewright.config.base import Model
+from gatewright.config.base import Model, check_name
 from gatewright.config.consumer import Consumer
 from gatewright.config.document import Document
 from gatewright.config.environment import apply_environment
@@ -136,6 +137,7 @@ def _validate(document: Document) -> Loaded:
     upstreams: dict[str, Upstream] = {}
     if isinstance(written, dict):
         for name, value in written.items():
+            _check_key(document, name, ("upstreams", name))
             upstream = _model(document, {} if value is None else value, ("upstreams", name), Upstream)
             if upstream is not None:
                 upstreams[name] = upstream
@@ -156,6 +158,14 @@ def _validate(document: Document) -> Loaded:
             "listeners": _names(data.get("listeners")),
         },
     )
+
+
+def _check_key(document: Document, name: str, path: Path) -> None:
+    try:
+        check_name(name)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        document.problem("config.value", context["message"], path, key=True, hint=context["hint"])
 
 
 def _names(value: object) -> set[str]:

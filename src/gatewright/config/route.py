@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from gatewright.config.base import Metadata, Method, Model, Name, OrOff, TestValue, single_key, wrong
+from gatewright.config.base import Metadata, Method, Model, Name, OrOff, Positive, TestValue, single_key, wrong
 from gatewright.config.upstream import Retries
-from gatewright.sdk.types import Cidr, Duration, HeaderName, HeaderValue, Regex, Size
+from gatewright.sdk.types import Cidr, HeaderName, HeaderValue, Regex, Size
 
 
 class PolicyItem(NamedTuple):
@@ -120,13 +120,13 @@ class Respond(Model):
 class RouteTimeouts(Model):
     """Like the upstream's timeouts; what is left out is taken from the (first) upstream."""
 
-    connect: Duration | None = None
+    connect: Positive | None = None
     """Opening a connection."""
-    first_byte: Duration | None = None
+    first_byte: Positive | None = None
     """From the end of the request to the head of the response."""
-    idle: Duration | None = None
+    idle: Positive | None = None
     """Silence while a body is sent or received."""
-    total: OrOff[Duration] = None
+    total: OrOff[Positive] = None
     """The whole exchange."""
 
 
@@ -135,6 +135,21 @@ class RouteLimits(Model):
 
     body: Size | None = None
     """Bytes of a request body, instead of the listener's limit."""
+
+
+class WebSocket(Model):
+    """Limits of requests that switch to another protocol."""
+
+    idle_timeout: Positive = 300.0
+    """How long nothing may come from either side."""
+    max_message: Size | None = None
+    """Bytes of the largest WebSocket message that passes."""
+
+
+def _websocket_shape(value: object) -> object:
+    if value is True:
+        return {}
+    return None if value is False or value == "off" else value
 
 
 class Route(Model):
@@ -163,7 +178,7 @@ class Route(Model):
     """Answer with this."""
     rewrite: Rewrite | None = None
     """Changes before the request goes upstream."""
-    timeout: OrOff[Duration] = None
+    timeout: OrOff[Positive] = None
     """How long the whole exchange may take, with all its tries."""
     timeouts: RouteTimeouts | None = None
     """Instead of the upstream's."""
@@ -171,8 +186,11 @@ class Route(Model):
     """Instead of the upstream's."""
     limits: RouteLimits = RouteLimits()
     """Limits of this route."""
-    websocket: bool = True
-    """Let requests switch to another protocol (Upgrade)."""
+    websocket: Annotated[
+        WebSocket | None,
+        BeforeValidator(_websocket_shape, json_schema_input_type=bool | Literal["off"] | WebSocket),
+    ] = WebSocket()
+    """Requests that switch to another protocol (Upgrade): true, false or a mapping with their limits."""
     policies: Policies = ()
     """Policies of this route; one of the same type as a global one replaces it, `off` leaves it out."""
     policy_order: Literal["by_stage", "as_written"] = "by_stage"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gatewright.config.base import Count, Metadata, Method, Model, OrOff, Port, wrong
+from gatewright.config.base import Count, Metadata, Method, Model, OrOff, Port, Positive, wrong
 from gatewright.config.endpoint import Url
 from gatewright.sdk.types import Duration, HeaderName, HeaderValue, Share
 
@@ -77,7 +77,7 @@ class Sticky(Model):
 
     cookie: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
     """Name of the cookie."""
-    ttl: OrOff[Duration] = None
+    ttl: OrOff[Positive] = None
     """How long the cookie lives; without it, as long as the browser's session."""
     path: str = "/"
     """Path attribute of the cookie."""
@@ -126,9 +126,9 @@ class ActiveHealth(Model):
     """Port to check instead of the endpoint's."""
     statuses: Annotated[tuple[StatusRange, ...], Field(min_length=1)] = ((200, 399),)
     """Statuses that mean healthy: 200 or 200-399."""
-    interval: Duration = 5.0
+    interval: Positive = 5.0
     """Time between two checks."""
-    timeout: Duration = 1.0
+    timeout: Positive = 1.0
     """How long a check may take."""
     healthy_after: Annotated[int, Field(ge=1, le=1000)] = 2
     """Good checks in a row that make an endpoint healthy."""
@@ -145,11 +145,11 @@ class PassiveHealth(Model):
     """Share of failures within the window that ejects."""
     min_requests: Count = 20
     """Requests within the window before failure_rate counts."""
-    window: Duration = 10.0
+    window: Positive = 10.0
     """Time over which failure_rate is measured."""
-    eject_for: Duration = 30.0
+    eject_for: Positive = 30.0
     """How long the first ejection lasts."""
-    max_eject_for: Duration = 300.0
+    max_eject_for: Positive = 300.0
     """The longest an ejection may last."""
     max_ejected: Share = 0.5
     """Share of the endpoints that may be ejected at one time."""
@@ -175,9 +175,9 @@ class CircuitBreaker(Model):
     """Share of failures within the window that opens it."""
     min_requests: Count = 20
     """Requests within the window before failure_rate counts."""
-    window: Duration = 30.0
+    window: Positive = 30.0
     """Time over which failure_rate is measured."""
-    open_for: Duration = 10.0
+    open_for: Positive = 10.0
     """How long it stays open before it lets requests try."""
     half_open_requests: Count = 3
     """Requests that may try, and must succeed to close it."""
@@ -186,13 +186,13 @@ class CircuitBreaker(Model):
 class Timeouts(Model):
     """How long each part of a call may take."""
 
-    connect: Duration = 2.0
+    connect: Positive = 2.0
     """Opening a connection."""
-    first_byte: Duration = 15.0
+    first_byte: Positive = 15.0
     """From the end of the request to the head of the response."""
-    idle: Duration = 60.0
+    idle: Positive = 60.0
     """Silence while a body is sent or received."""
-    total: OrOff[Duration] = None
+    total: OrOff[Positive] = None
     """The whole exchange."""
 
 
@@ -238,9 +238,9 @@ class Pool(Model):
     """Connections to one endpoint."""
     max_idle: Annotated[int, Field(ge=0, le=1_000_000)] = 128
     """Connections kept open without a request."""
-    idle_timeout: Duration = 60.0
+    idle_timeout: Positive = 60.0
     """How long a connection is kept without a request."""
-    max_age: OrOff[Duration] = None
+    max_age: OrOff[Positive] = None
     """The longest a connection is used."""
     max_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
     """Requests that may wait for a connection."""

@@ -79,7 +79,7 @@ def check_expression(document: Document, source: str, path: Path) -> bool:
     except ValueError as error:
         # The place goes to the caret; without one (an error of the library) the message is all there is.
         message = str(error).rpartition(" (column")[0] or str(error)
-        column = getattr(error, "column", 1)
+        column = getattr(error, "column", 0)
         document.problem("config.expression", f"not an expression: {message}", path, column=column)
         return False
     return True

@@ -12,7 +12,7 @@ import msgspec
 from gatewright.config import upstream as written
 from gatewright.config.base import Test
 from gatewright.config.document import Document, suggestion
-from gatewright.config.route import Match, Route, Split
+from gatewright.config.route import Match, Route, Split, WebSocket
 from gatewright.config.tree import Path
 from gatewright.proxy.patterns import PathPattern, PatternError, parse_host, parse_path
 from gatewright.snapshot import model
@@ -67,7 +67,9 @@ class Routes:
             timeouts=self._timeouts(route),
             retries=retries(route.retries) if route.retries is not None else None,
             max_body=route.limits.body,
-            websocket=route.websocket,
+            websocket=route.websocket is not None,
+            websocket_idle=route.websocket.idle_timeout if route.websocket is not None else WebSocket().idle_timeout,
+            websocket_message=route.websocket.max_message if route.websocket is not None else None,
             policies=self._policies.of(route, path),
             metadata=route.metadata,
         )

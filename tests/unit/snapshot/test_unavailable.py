@@ -1,0 +1,37 @@
+"""What the language knows and this version cannot do is refused, each at its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+GOOD = "upstreams: {a: {endpoints: [http://127.0.0.1:1]}}\nroutes: [{name: r, to: a}]\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "path"),
+    [
+        ("http://", "https://", "TLS to upstreams", "upstreams.a.endpoints[0]"),
+        ("1]}", "1], tls: {}}", "TLS to upstreams", "upstreams.a.tls"),
+        ("1]}", "1], protocol: h2}", "the upstream protocol h2", "upstreams.a.protocol"),
+        ("1]}", "1], balance: geo}", "the balance geo", "upstreams.a.balance"),
+        ("1]}", "1], health: {active: {type: grpc}}}", "health checks by gRPC", "upstreams.a.health.active.type"),
+        ("routes", "state: redis://x\nroutes", "counters outside of this machine", "state"),
+        ("routes", "store: sqlite:///x\nroutes", "a store for consumers, versions and the audit log", "store"),
+        ("routes", "telemetry: {tracing: {otlp: http://x}}\nroutes", "tracing", "telemetry.tracing"),
+    ],
+)
+def test_refused(build: Any, old: str, new: str, what: str, path: str) -> None:
+    (problem,) = build.errors(GOOD.replace(old, new))
+    assert (problem.code, problem.message) == ("config.unavailable", f"not available in this version: {what}")
+    assert problem.path == path
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [("tls: {certificates: [{cert: a, key: b}]}", "TLS listeners"), ("protocols: [http1, h2c]", "HTTP/2 (h2c)")],
+)
+def test_refused_in_listeners(build: Any, keys: str, what: str) -> None:
+    text = f"listeners: [{{name: l, bind: 127.0.0.1:1, {keys}}}]\n{GOOD}"
+    assert build.messages(text) == [f"not available in this version: {what}"]
