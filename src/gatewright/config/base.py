@@ -96,6 +96,16 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
+def _path(value: str) -> str:
+    if "\0" in value:
+        raise wrong("path", "a path may not hold a zero byte")
+    return value
+
+
+#: A path in the file system, or a word that stands in its place.
+PathText: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+
+
 class Address(NamedTuple):
     """Where to listen or whom to call: a literal address, a name, or the path of a unix socket with port -1."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gatewright.config.base import Bind, Metadata, Model, OrOff, Positive, wrong
+from gatewright.config.base import Bind, Metadata, Model, OrOff, PathText, Positive, wrong
 from gatewright.config.consumer import Consumer
 from gatewright.config.listener import Listener
 from gatewright.config.route import Policies, Route
@@ -40,7 +40,7 @@ class AccessLog(Model):
 
     format: Literal["json", "text"] = "json"
     """How a line is written."""
-    to: Annotated[str, Field(min_length=1)] = "stdout"
+    to: PathText = "stdout"
     """stdout, stderr, off or the path of a file."""
     sample: Share = 1.0
     """Share of the successful requests that is logged; failures always are."""
@@ -123,7 +123,7 @@ class Gateway(Model):
     """Policies of every route."""
     routes: tuple[Route, ...] = ()
     """Which requests go where."""
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[PathText, ...] = ()
     """Modules (my_company.gateway) or files (./plugins/stamp.py) that bring policies of your own."""
     state: Annotated[State, BeforeValidator(_state_shape, json_schema_input_type=str | State)] = State()
     """Where counters live: memory, or a mapping with url and max_keys."""

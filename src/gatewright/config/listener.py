@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gatewright.config.base import Bind, Count, Model, Name, Positive
+from gatewright.config.base import Bind, Count, Model, Name, PathText, Positive
 from gatewright.sdk.types import Cidr, Size
 
 
@@ -38,9 +38,9 @@ class Limits(Model):
 class Certificate(Model):
     """A certificate chain and its key, as PEM files."""
 
-    cert: str
+    cert: PathText
     """File with the certificate and its chain; relative to this file."""
-    key: str
+    key: PathText
     """File with the private key; relative to this file."""
 
 
@@ -49,7 +49,7 @@ class ClientAuth(Model):
 
     mode: Literal["none", "optional", "required"] = "none"
     """Whether a client certificate is asked for."""
-    ca: str | None = None
+    ca: PathText | None = None
     """File with the certificates that client certificates are checked against."""
 
 

@@ -166,7 +166,7 @@ class Route(Model):
     to: (
         Annotated[
             tuple[Split, ...],
-            BeforeValidator(_splits, json_schema_input_type=str | tuple[Split, ...]),
+            BeforeValidator(_splits, json_schema_input_type=str | Annotated[tuple[Split, ...], Field(min_length=1)]),
             Field(min_length=1),
         ]
         | None

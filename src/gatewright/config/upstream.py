@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gatewright.config.base import Count, Metadata, Method, Model, OrOff, Port, Positive, wrong
+from gatewright.config.base import Count, Metadata, Method, Model, OrOff, PathText, Port, Positive, wrong
 from gatewright.config.endpoint import Url
 from gatewright.sdk.types import Duration, HeaderName, HeaderValue, Share
 
@@ -251,13 +251,13 @@ class Pool(Model):
 class UpstreamTls(Model):
     """TLS towards the endpoints."""
 
-    ca: str | None = None
+    ca: PathText | None = None
     """File with the certificates that the endpoints' are checked against; the system's when left out."""
     server_name: str | None = None
     """Name that the certificate must have; the endpoint's host when left out."""
-    cert: str | None = None
+    cert: PathText | None = None
     """File with the gateway's own certificate."""
-    key: str | None = None
+    key: PathText | None = None
     """File with its private key."""
     verify: bool = True
     """Check certificates."""

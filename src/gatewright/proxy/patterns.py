@@ -210,6 +210,8 @@ def _compile(source: str, column: int) -> re.Pattern[bytes]:
         return re.compile(source.encode())
     except re.error as error:
         raise PatternError(f"not a regular expression: {error.msg}", column + (error.pos or 0)) from None
+    except (OverflowError, RecursionError) as error:  # x{99999999999}, and parentheses in parentheses
+        raise PatternError(f"not a regular expression: {error}", column) from None
 
 
 def parse_host(text: str) -> bytes:
