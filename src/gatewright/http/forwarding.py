@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TypeAlias
 
+from gatewright.http.fields import split_list
 from gatewright.http.headers import Fields
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -148,7 +149,7 @@ def _addresses(fields: Fields) -> list[str]:
 
 def _forwarded_for(listed: bytes) -> list[str]:
     found: list[str] = []
-    for element in listed.split(b","):
+    for element in split_list(listed):
         for pair in element.split(b";"):
             name, _, value = pair.strip().partition(b"=")
             if name.lower() == b"for":
