@@ -128,12 +128,15 @@ class Policies:
         context = {"base": base, "files": self._files}
         try:
             config = policy.config.model_validate(item.config or {}, context=context)
+            settings = config.model_dump(mode="json", exclude_unset=True)
+            policy.config.model_validate(settings)  # as the workers will
         except ValidationError as error:
             report(self._document, error, policy.config, path, "policy")
             return None
-        if not self._builds(policy, config, path) or not when_is_good:
+        except Exception as error:  # noqa: BLE001 - a plugin's validators may raise anything, and it must have a place
+            self._failed(policy, error, path)
             return None
-        return config.model_dump(mode="json", exclude_unset=True)
+        return settings if self._builds(policy, config, path) and when_is_good else None
 
     def _check_when(self, when: object, path: Path) -> bool:
         if when is None:
@@ -155,11 +158,14 @@ class Policies:
         except (ValueError, GatewrightError) as error:
             self._document.problem("policy.value", str(error), path, key=True)
         except Exception as error:  # noqa: BLE001 - a plugin's constructor may raise anything, and it must have a place
-            message = f"the policy '{policy.name}' failed: {type(error).__name__}: {error}"
-            self._document.problem("policy.failed", message, path, key=True)
+            self._failed(policy, error, path)
         else:
             return True
         return False
+
+    def _failed(self, policy: type[Policy[Any]], error: Exception, path: Path) -> None:
+        message = f"the policy '{policy.name}' failed: {type(error).__name__}: {error}"
+        self._document.problem("policy.failed", message, path, key=True)
 
 
 def _parts(path: str) -> Path:

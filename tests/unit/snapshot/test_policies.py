@@ -86,6 +86,12 @@ def test_several_of_one_type_keep_their_order(build: Any) -> None:
         ("stamp: {text: invalid, limits: [1, 2]}", "policy.value", "this text cannot work", "limits[1]"),
         ("stamp: {text: value}", "policy.value", "no such value", ""),
         ("stamp: {text: bug}", "policy.failed", "the policy 'stamp' failed: KeyError: 'oops'", ""),
+        (
+            "cors: {origins: ['~x{99999999999}']}",
+            "policy.failed",
+            "the policy 'cors' failed: OverflowError: the repetition number is too large",
+            "",
+        ),
         ("stamp: {limits: [x]}", "policy.type", "a member of 'limits' must be a whole number", "limits[0]"),
         ("stamp: {txt: a}", "policy.unknown_key", "unknown key 'txt'", "txt"),
         ("rate_limit: {}", "policy.missing_key", "the key 'limit' is missing", ""),

@@ -55,6 +55,10 @@ def route(keys: str) -> str:
             "to: [{upstream: orders, cookies: {x: '~\\u0041'}}]",
             ["not a regular expression over bytes: bad escape \\u at position 0"],
         ),
+        (
+            "match: {paths: ['~x{99999999999}']}, to: orders",
+            ["not a regular expression: the repetition number is too large"],
+        ),
         ("match: {hosts: ['a:80']}, to: orders", ["a host is written without its port"]),
         ("match: {when: '1 +'}, to: orders", ["not an expression: the expression ends too early"]),
     ],
