@@ -383,3 +383,26 @@ def test_no_route(rig: Rig) -> None:
     assert received.startswith(b"HTTP/1.1 405 ")
     assert b"allow: GET" in received
     assert [record.reason for record in rig.records] == ["route.none", "route.method"]
+
+
+def test_client_that_does_not_read_begins_no_further_requests(plain: Rig) -> None:
+    client, origin = exchange(plain, GET, OK)
+    client.stall()
+    served = 0
+    for _ in range(100):
+        client.send(GET)
+        if origin.take():
+            origin.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n" + b"x" * 10_000)
+            served += 1
+    assert served < 10
+    assert len(client.received) < 100_000
+    client.unstall()
+    while origin.take():
+        origin.send(OK)
+        served += 1
+    assert served == 100
+
+
+def test_content_length_of_a_204_is_dropped(plain: Rig) -> None:
+    client, _ = exchange(plain, GET, b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
+    assert b"content-length" not in client.received

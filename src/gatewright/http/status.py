@@ -18,6 +18,5 @@ def phrase(status: int) -> str:
     return _PHRASES.get(status, "")
 
 
-def has_no_body(status: int) -> bool:
-    """Whether a response with this status never has a body (RFC 9110 section 6.4.1)."""
-    return status in {204, 304} or status < 200
+#: Final statuses whose responses never have a body (RFC 9110 section 6.4.1).
+NO_BODY = frozenset({204, 304})

@@ -246,6 +246,8 @@ class Exchange:
             return None
         self.response = ResponseHead(status, Headers(fields))
         self.framing = framing
+        if status == 204 and b"content-length" in fields.index:  # RFC 9110 section 8.6
+            self.response.headers.drop(b"content-length")
         if self.upstream.sticky is not None:  # type: ignore[union-attr]
             failures.set_cookie(self, self.response)
         if self.route.response_chain:

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
+from gatewright.http.head import HTTP11
 from gatewright.http.headers import Pair
-from gatewright.http.status import has_no_body
+from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
 from gatewright.proxy.respond import core_reply
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
@@ -230,14 +231,9 @@ class H1Client(asyncio.Protocol):
         self.buffer = b""
         if status < 200:
             return self._informational(exchange, status, fields, rest)
-        if version == 11:
-            self.keep = b"close" not in fields.connection
-        else:
-            self.keep = b"keep-alive" in fields.connection
-            if fields.framing == CHUNKED:
-                raise ProtocolError("upstream.malformed", 502, "a chunked response of HTTP/1.0")
+        self.keep = b"close" not in fields.connection if version == HTTP11 else _kept_by_http10(fields)
         framing = fields.framing
-        if exchange.request.method == b"HEAD" or has_no_body(status):
+        if exchange.request.method == b"HEAD" or status in NO_BODY:
             framing = 0
         self.left = framing
         self.state = BODY
@@ -253,16 +249,16 @@ class H1Client(asyncio.Protocol):
         if len(rest) == framing:  # the usual case: all of it in one segment
             if framing:
                 exchange.on_response_body(rest)
-                if self.exchange is not exchange:
-                    return None
-            return self._end(())
+            return self._end(()) if self.exchange is exchange else None
+        return self._first_piece(exchange, framing, rest)
+
+    def _first_piece(self, exchange: Exchange, framing: int, rest: bytes) -> None:
+        """What came with the head is not the whole body."""
+        if framing == 0:
+            return self._complete(rest)
         if framing == CHUNKED:
             self.reader = ChunkedReader()
-        elif framing == 0:
-            return self._complete(rest)
-        if rest:
-            return self._body(exchange, rest)
-        return None
+        return self._body(exchange, rest) if rest else None
 
     def _body(self, exchange: Exchange, data: bytes) -> None:
         left = self.left
@@ -388,3 +384,10 @@ class H1Client(asyncio.Protocol):
         self.alive = False
         self.transport.abort()
         exchange.upstream_failed(condition)
+
+
+def _kept_by_http10(fields: ResponseFields) -> bool:
+    """Whether an HTTP/1.0 server keeps the connection. Raises ProtocolError for what HTTP/1.0 has not."""
+    if fields.framing == CHUNKED:
+        raise ProtocolError("upstream.malformed", 502, "a chunked response of HTTP/1.0")
+    return b"keep-alive" in fields.connection

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
 from gatewright.http.forwarding import Origin, same_way, trace_back
-from gatewright.http.head import HTTP11, RequestHead, ResponseHead
-from gatewright.http.headers import Fields, Headers, Pair
-from gatewright.http.status import STATUS_LINE
+from gatewright.http.head import HTTP11, RequestHead
+from gatewright.http.headers import Headers, Pair
 from gatewright.http.target import parse_authority
 from gatewright.proxy.exchange import Exchange
-from gatewright.proxy.respond import core_reply, problem
-from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
+from gatewright.proxy.respond import core_reply
+from gatewright.wire.chunked import ChunkedReader
 from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, read_request_line
 from gatewright.wire.sections import Sections
-from gatewright.worker.net.h1_client import JOIN_AT_MOST, WRITE_HIGH, WRITE_LOW
+from gatewright.worker.net.h1_client import WRITE_HIGH, WRITE_LOW
+from gatewright.worker.net.h1_writer import BODY, BUSY, CLOSED, HEAD, LINGER, TUNNEL, ResponseWriter
 from gatewright.worker.net.timers import TICK
 from gatewright.worker.net.tunnel import Tunnel
 
@@ -26,43 +26,37 @@ if TYPE_CHECKING:
     from gatewright.worker.net.listener import Listener
     from gatewright.worker.world import World
 
-#: HEAD: a request's head is awaited. BODY: its body comes. BUSY: it is complete, its response is not.
-#: LINGER: answered and closing, what still comes is thrown away.
-HEAD, BODY, BUSY, TUNNEL, LINGER, CLOSED = range(6)
-
 _NEVER = 86_400.0
 _PIPELINED_AT_MOST = 64 * 1024  # bytes of further requests that are read ahead
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
 _HALF_CLOSED_SECONDS = 5.0  # a client that has closed its side gets this long for its answer
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class H1Server(asyncio.Protocol):
+class H1Server(ResponseWriter):
     """A client's connection."""
 
     __slots__ = (
-        "blank", "buffer", "chunked", "deadline", "eof", "exchange", "fields", "host", "in_hand", "keep", "left", "listener",
-        "origin", "out", "paused", "peer", "reader", "reading", "requests", "runtime", "scheme", "sections", "state",
-        "transport", "tunnelled", "wheel_at", "world",
+        "blank", "blocked", "buffer", "deadline", "eof", "fields", "host", "left", "listener", "origin", "paused",
+        "peer", "reader", "reading", "requests", "runtime", "scheme", "sections", "tunnelled", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
+        super().__init__(world)
         # worker
-        self.world = world
         self.listener = listener
         # connection
-        self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.peer = ""
         self.scheme = listener.scheme
-        self.state = HEAD
         self.buffer = b""
         self.requests = 0
         self.deadline = 0.0
         self.wheel_at = 0
         self.reading = False
         self.blank = False
+        #: We have stopped reading; the client has stopped reading.
         self.paused = False
+        self.blocked = False
         self.eof = False
         self.tunnelled: Tunnel | None = None
         # the header section last seen, and what follows from it
@@ -72,14 +66,8 @@ class H1Server(asyncio.Protocol):
         self.origin: Origin = None  # type: ignore[assignment]
         self.runtime: ListenerRuntime | None = None
         # request
-        self.exchange: Exchange | None = None
         self.reader: ChunkedReader | None = None
         self.left = 0
-        self.in_hand = False
-        # response
-        self.out: list[bytes] = []
-        self.chunked = False
-        self.keep = True
 
     # --- connection ---------------------------------------------------------------------------------------------------
 
@@ -128,7 +116,7 @@ class H1Server(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client. Hot."""
         state = self.state
-        if state == HEAD:
+        if state == HEAD and not self.blocked:
             try:
                 self._read(self.buffer + data if self.buffer else data)
             except Exception as error:  # noqa: BLE001 - a bug of ours must not cost more than this connection
@@ -140,7 +128,7 @@ class H1Server(asyncio.Protocol):
                 self._bug(error)
         elif state == TUNNEL:
             self.tunnelled.from_client(data)  # type: ignore[union-attr]
-        elif state == BUSY:
+        elif state <= BUSY:
             self.buffer += data
             if len(self.buffer) > _PIPELINED_AT_MOST and not self.paused:
                 self.paused = True
@@ -153,7 +141,7 @@ class H1Server(asyncio.Protocol):
         self.reading = True
         self.buffer = b""
         try:
-            while data and self.state == HEAD:
+            while data and self.state == HEAD and not self.blocked:
                 end = data.find(CRLF2)
                 if end < 0 or data[:1] in b"\r\n":
                     data = self._incomplete(data, end)
@@ -182,14 +170,10 @@ class H1Server(asyncio.Protocol):
         fields = self.sections.read(data[eol + 2 : end], limits.headers)
         if fields is not self.fields or runtime is not self.runtime:
             self._understand(fields, runtime)
-        if version == HTTP11:
-            if fields.host is None:
-                raise ProtocolError("request.host", 400, "an HTTP/1.1 request needs a Host")
+        if version == HTTP11 and fields.host is not None:
             self.keep = b"close" not in fields.connection and not self.eof
         else:
-            self.keep = b"keep-alive" in fields.connection
-            if fields.framing == CHUNKED:
-                raise ProtocolError("request.ambiguous", 400, "Transfer-Encoding in an HTTP/1.0 request")
+            self.keep = _kept_by_http10(version, fields)
         host = self.host
         if authority:
             host = _same_authority(authority, fields.host)
@@ -326,72 +310,7 @@ class H1Server(asyncio.Protocol):
         self.buffer = data
         return b""
 
-    # --- response -----------------------------------------------------------------------------------------------------
-
-    def send_informational(self, status: int, fields: Fields) -> None:
-        """Pass a 1xx response on; HTTP/1.0 knows none."""
-        exchange = self.exchange
-        if exchange is None or exchange.request.version != HTTP11 or self.state == CLOSED:
-            return
-        if status == 100 and not fields.pairs:
-            self.transport.write(_CONTINUE)
-            return
-        self.transport.write(STATUS_LINE[status] + fields.block(fields.not_forwarded) + b"\r\n")
-
-    def send_head(self, response: ResponseHead, framing: int) -> None:
-        """Begin the final response. Hot."""
-        headers = response.headers
-        fields = headers.fields
-        status = response.status
-        self.out = out = [STATUS_LINE[status]]
-        headers.write(out)
-        if status == 101:
-            out.append(b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
-            return
-        if b"date" not in fields.index:
-            out.append(self.world.date_line)
-        exchange = self.exchange
-        old = exchange is not None and exchange.request.version != HTTP11
-        self.chunked = False
-        if framing < 0:
-            if old:
-                self.keep = False
-            else:
-                self.chunked = True
-                out.append(b"transfer-encoding: chunked\r\n")
-        if self.state == BODY and not self.in_hand:
-            self.keep = False  # the rest of the request body may never come
-        if not self.keep or self.world.draining:
-            self.keep = False
-            out.append(b"connection: close\r\n\r\n")
-        else:
-            out.append(b"connection: keep-alive\r\n\r\n" if old else b"\r\n")
-
-    def send_body(self, data: bytes) -> None:
-        """A piece of the response body. Hot."""
-        if self.chunked:
-            write_chunk(self.out, data)
-            if len(data) > JOIN_AT_MOST:
-                self.flush()
-        elif len(data) > JOIN_AT_MOST:
-            self.flush()
-            self.transport.write(data)
-        else:
-            self.out.append(data)
-
-    def send_end(self, trailers: tuple[Pair, ...]) -> None:
-        """The response is complete."""
-        if self.chunked:
-            self.out.append(write_end(trailers))
-            self.chunked = False
-
-    def flush(self) -> None:
-        """Write what has been gathered, in one piece."""
-        out = self.out
-        if out:
-            self.out = []
-            if self.state != CLOSED:
-                self.transport.write(b"".join(out))
+    # --- end of an exchange -------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
         """The response ends early: a reset says so, whatever its framing."""
@@ -422,6 +341,8 @@ class H1Server(asyncio.Protocol):
         self.deadline = world.now + self.listener.limits.idle_timeout
         if not self.wheel_at or self.deadline < (self.wheel_at - 1) * TICK:
             world.watch(self)
+        if self.blocked:
+            return
         if self.paused:
             self.paused = False
             self.transport.resume_reading()
@@ -431,7 +352,7 @@ class H1Server(asyncio.Protocol):
             self.close()
 
     def _linger(self) -> None:
-        """Close so that the client reads the whole answer: our side first, the rest when it has closed or time is up."""
+        """Close so that the client reads the whole answer: our side now, the rest when it has closed or time is up."""
         if self.state in {CLOSED, LINGER, TUNNEL}:
             return
         complete = self.state == BUSY and not self.buffer
@@ -459,6 +380,7 @@ class H1Server(asyncio.Protocol):
         if self.tunnelled is not None:
             self.tunnelled.pause(client=False)
             return
+        self.blocked = True  # no further request is begun for a client that does not read its answers
         exchange = self.exchange
         if exchange is not None and exchange.conn is not None:
             exchange.conn.pause()
@@ -469,6 +391,7 @@ class H1Server(asyncio.Protocol):
         if self.tunnelled is not None:
             self.tunnelled.resume(client=False)
             return
+        self.blocked = False
         exchange = self.exchange
         if exchange is not None:
             self.deadline = self.world.now + _NEVER
@@ -476,6 +399,8 @@ class H1Server(asyncio.Protocol):
                 self.limit(exchange.started + exchange.route.timeout)
             if exchange.conn is not None:
                 exchange.conn.resume()
+        elif self.state == HEAD:
+            self._next()
 
     def pause_request(self) -> None:
         """Stop reading the request body: the endpoint is slow."""
@@ -555,7 +480,7 @@ class H1Server(asyncio.Protocol):
         """Answer a request that has no exchange, because it could not be understood, and close."""
         self.listener.refused(self, error)
         self.keep = False
-        self._write_problem(error.status, error.reason, error.detail)
+        self.write_problem(error.status, error.reason, error.detail)
         self.buffer = b""
         self.state = BODY  # there may be more of it: read and throw away
         self._linger()
@@ -571,15 +496,8 @@ class H1Server(asyncio.Protocol):
 
     def _refuse_connection(self) -> None:
         self.state = LINGER
-        self._write_problem(503, "listener.connections", "")
+        self.write_problem(503, "listener.connections", "")
         self.close()
-
-    def _write_problem(self, status: int, reason: str, detail: str) -> None:
-        body = problem(status, reason, detail, b"")
-        self.transport.write(
-            b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[status], len(body), self.world.date_line, body)
-        )
 
 
 class _Nobody:
@@ -596,6 +514,15 @@ class _Nobody:
 
 
 _NOBODY = cast("Exchange", _Nobody())
+
+
+def _kept_by_http10(version: int, fields: RequestFields) -> bool:
+    """Whether an HTTP/1.0 client wants its connection kept. Raises ProtocolError for what HTTP/1.0 has not."""
+    if version == HTTP11:
+        raise ProtocolError("request.host", 400, "an HTTP/1.1 request needs a Host")
+    if fields.framing == CHUNKED:
+        raise ProtocolError("request.ambiguous", 400, "Transfer-Encoding in an HTTP/1.0 request")
+    return b"keep-alive" in fields.connection
 
 
 def _too_long(line: bytes, most: int) -> ProtocolError:

@@ -10,7 +10,8 @@ from gatewright.errors import ProtocolError
 from gatewright.proxy.families import REFUSED
 from gatewright.proxy.record import RefusedRequest
 from gatewright.wire.proxy_protocol import read_proxy_header
-from gatewright.worker.net.h1_server import HEAD, H1Server
+from gatewright.worker.net.h1_server import H1Server
+from gatewright.worker.net.h1_writer import HEAD
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
