@@ -150,11 +150,16 @@ class Tree:
 
     def end(self) -> None:
         """Whatever is left of it."""
-        left = []
-        try:
-            left = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            pass
+        left: list[psutil.Process] = []
+        # A successor outlives the process that was started here.
+        successors = {int(event["successor"]) for event in self.events if "successor" in event}
+        for pid in (self.process.pid, *successors):
+            try:
+                process = psutil.Process(pid)
+                if str(self.config) in process.cmdline():  # still that process, and not another with its number
+                    left += [*process.children(recursive=True), process]
+            except psutil.NoSuchProcess:
+                continue
         for process in left:
             try:
                 process.kill()
