@@ -70,7 +70,7 @@ def table(name: str, schema: dict[str, Any]) -> str:
     """The keys of a definition (``Gateway`` is the whole) as a Markdown table."""
     definition = schema if name == "Gateway" else schema["$defs"][name]
     required = definition.get("required", [])
-    lines = ["| key | value | default | |", "| --- | --- | --- | --- |"]
+    lines = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key, inner in definition.get("properties", {}).items():
         if key == "when" and name.startswith("policy."):
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -13,6 +13,8 @@ from gatewright.config.listener import Listener
 from gatewright.config.route import Policies, Route
 from gatewright.config.upstream import Upstream
 from gatewright.sdk.types import Duration, Share, Size
+
+MOST_WORKERS: Final = 1024
 
 
 class Admin(Model):
@@ -97,6 +99,8 @@ def _workers(value: object) -> object:
         raise wrong("workers", f"'{value}' is neither a number nor auto")
     if int(str(value)) == 0:
         raise wrong("workers", "at least one worker is needed", "write auto for one per processor")
+    if int(str(value)) > MOST_WORKERS:
+        raise wrong("workers", f"at most {MOST_WORKERS} workers are possible")
     return value
 
 
@@ -107,8 +111,10 @@ class Gateway(Model):
     """Version of the configuration language."""
     workers: Annotated[
         int,
-        BeforeValidator(_workers, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]),
-        Field(le=1024),
+        BeforeValidator(
+            _workers, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_WORKERS)]
+        ),
+        Field(json_schema_extra={"default": "auto"}),
     ] = 0
     """Processes that serve traffic; auto is one per processor."""
     drain_timeout: Duration = 30.0

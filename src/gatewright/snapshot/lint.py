@@ -80,10 +80,6 @@ def _consumers(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
 
 def _listeners(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
     for path, listener in loaded.listeners:
-        if listener.proxy_protocol and not listener.trusted_proxies:
-            message = "whoever connects is believed about the client's address"
-            hint = "name the proxies in trusted_proxies"
-            _warn(document, "lint.proxy_protocol", message, (*path, "proxy_protocol"), hint)
         if snapshot.routes and not any(
             not route.listeners or listener.name in route.listeners for route in snapshot.routes
         ):

@@ -30,10 +30,6 @@ UPSTREAMS = "upstreams: {a: {endpoints: [http://127.0.0.1:1]}, b: {endpoints: [h
             ["no route is for the listener 'm': every request is answered with 404"],
         ),
         (
-            "listeners: [{name: l, bind: 127.0.0.1:1, proxy_protocol: true}]\nroutes: [{name: r, respond: {}}]",
-            ["whoever connects is believed about the client's address"],
-        ),
-        (
             UPSTREAMS + "routes: [{name: r, match: {paths: [/x/*, '/{v}/y', '~^/z', /xy]}, to: [{upstream: a}, "
             "{upstream: b}], rewrite: {strip_prefix: /x}}]",
             ["the path /xy does not begin with /x"],
@@ -51,7 +47,7 @@ UPSTREAMS = "upstreams: {a: {endpoints: [http://127.0.0.1:1]}, b: {endpoints: [h
             ["the path /a is never reached here: 'r' stands before it"],
         ),
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_warnings(build: Any, text: str, warnings: list[str]) -> None:
     assert build.warnings(text if text != "{}" else "version: 1") == warnings
