@@ -103,7 +103,6 @@ class World(Protocol):
     clock: Callable[[], float]
     rand: Callable[[], float]
     stats: WorkerStats
-    draining: bool
     #: ``date: …`` line for answers of our own, renewed once a second.
     date_line: bytes
 

@@ -1,10 +1,15 @@
 """Header sections of one connection, one after the other.
 
 A peer repeats itself: mostly all of its header section, nearly always all but a field or two (a trace id, the date, a
-length). HTTP/2 makes that small on the wire; here it makes it cheap to read. The same bytes give the same
-:class:`Fields` object; a section with the same lines but for up to four is made from the one before, and only the lines
-that differ are read and checked. Reading ten fields anew costs 4 µs, one changed field 1.5 µs, none 0.1 µs
-(benchmarks/micro/bench_exchange.py).
+length). HTTP/2 makes that small on the wire; here it makes it cheap to read:
+
+- the same bytes give the same :class:`Fields` object;
+- when the one field that changed last time is the one that changes now, only its line is read;
+- a section with the same lines but for up to four is made from the one before, line by line;
+- anything else is read anew.
+
+What is read is checked, always in the same way; what stands unchanged has been. Reading ten fields anew costs 4 µs,
+four changed 2 µs, the same one changed 0.9 µs, none 0.1 µs (benchmarks/micro/bench_exchange.py).
 """
 
 from __future__ import annotations
@@ -20,59 +25,116 @@ F = TypeVar("F", RequestFields, ResponseFields)
 _LONGEST_KEPT = 4096
 
 
+class Changing:
+    """The place of the one line that changes from section to section; what is around it stays."""
+
+    __slots__ = ("after", "at", "before", "block_after", "block_before", "name", "start")
+
+    def __init__(self, section: bytes, fields: RequestFields | ResponseFields, at: int) -> None:
+        lines: list[bytes] = fields.lines or []
+        line = lines[at]
+        begin = sum(map(len, lines[:at])) + 2 * at
+        self.at = at
+        #: Name of the field, and the beginning of its line up to the colon, as it is spelled.
+        self.name = fields.pairs[at][0]
+        self.start = line[: len(self.name) + 1]
+        self.before, self.after = section[:begin], section[begin + len(line) :]
+        #: The same around the line in the block that is forwarded; None when it does not stand there.
+        self.block_before: bytes | None = None
+        self.block_after = b""
+        if self.name not in fields.not_forwarded:
+            kept = [i for i, pair in enumerate(fields.pairs) if pair[0] not in fields.not_forwarded]
+            split = kept.index(at)
+            self.block_before = b"".join([lines[i] + b"\r\n" for i in kept[:split]])
+            self.block_after = b"\r\n" + b"".join([lines[i] + b"\r\n" for i in kept[split + 1 :]])
+
+
 class Sections(Generic[F]):
     """Reads the sections of one connection. Keeps the last one, when it is not large."""
 
-    __slots__ = ("_fields", "_kind", "_section")
+    __slots__ = ("_changing", "_fields", "_kind", "_section")
 
     def __init__(self, kind: type[F]) -> None:
-        self._kind = kind
-        self._section: bytes | None = None
+        self._kind: type[F] = kind
+        self._section = b""
         self._fields: F | None = None
+        self._changing: Changing | None = None
 
     def read(self, section: bytes, most: int) -> F:
         """The fields of ``section``, at most ``most``. Raises ProtocolError. Hot."""
         old = self._fields
-        if old is not None:
-            if section == self._section:
-                return old
-            fields = _follow(old, section) or self._kind(section, most)
-        else:
-            fields = self._kind(section, most)
+        if old is None:
+            return self._anew(section, most)
+        if section == self._section:
+            return old
+        changing = self._changing
+        if changing is not None and section.startswith(changing.before) and section.endswith(changing.after):
+            fields = _change(old, section, changing)
+            if fields is not None:
+                self._section, self._fields = section, fields
+                return fields
+        return self._follow(old, section) or self._anew(section, most)
+
+    def _anew(self, section: bytes, most: int) -> F:
+        """Read all of it."""
+        self._fields = self._changing = None  # until it has been understood
+        fields = self._kind(section, most)
         if len(section) <= _LONGEST_KEPT:
             self._section, self._fields = section, fields
-        else:
-            self._section = self._fields = None
+        return fields
+
+    def _follow(self, old: F, section: bytes) -> F | None:
+        """The fields of a section that differs from ``old`` in a few values; None when it differs in more than that."""
+        lines = section.split(b"\r\n")
+        before = old.lines
+        pairs = old.pairs
+        if before is None or len(lines) != len(before) or len(old.index) != len(pairs) or len(section) > _LONGEST_KEPT:
+            return None
+        differs = list(map(ne, lines, before))
+        count = differs.count(True)
+        if count > MOST_CHANGED:
+            return None
+        new_pairs = list(pairs)
+        index = old.index.copy()
+        reframed = False
+        at = -1
+        for _ in range(count):
+            at = differs.index(True, at + 1)
+            line = lines[at]
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            # The same name as before is a good name; what stands in the line is checked as ever.
+            if name != pairs[at][0] or name in TELLING or line.translate(None, VALUE_OCTETS):
+                return None
+            value = value.strip(b" \t")
+            new_pairs[at] = name, value
+            index[name] = value
+            reframed = reframed or name == b"content-length"
+        fields = object.__new__(self._kind)
+        fields.adopt(tuple(new_pairs), index, lines)
+        fields.inherit(old, reframed=reframed)
+        self._section, self._fields = section, fields
+        self._changing = Changing(section, fields, at) if count == 1 else None
         return fields
 
 
-def _follow(old: F, section: bytes) -> F | None:
-    """The fields of a section that differs from ``old`` in a few values; None when it differs in more than that."""
-    lines = section.split(b"\r\n")
-    before = old.lines
-    pairs = old.pairs
-    if before is None or len(lines) != len(before) or len(old.index) != len(pairs):
-        return None
-    differs = list(map(ne, lines, before))
-    if differs.count(True) > MOST_CHANGED:
-        return None
-    new_pairs = list(pairs)
+def _change(old: F, section: bytes, changing: Changing) -> F | None:
+    """The fields of a section in which only the one line has changed; None when that is not so. Hot."""
+    begin, end = len(changing.before), len(section) - len(changing.after)
+    line = section[begin:end]
+    if not line.startswith(changing.start) or line.translate(None, VALUE_OCTETS):
+        return None  # another name, more than one line, or not a line at all
+    at, name = changing.at, changing.name
+    value = line[len(changing.start) :].strip(b" \t")
+    pairs = list(old.pairs)
+    pairs[at] = name, value
     index = old.index.copy()
-    reframed = False
-    at = -1
-    for _ in range(differs.count(True)):
-        at = differs.index(True, at + 1)
-        line = lines[at]
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        # The same name as before is a good name; what stands in the line is checked as ever.
-        if name != pairs[at][0] or name in TELLING or line.translate(None, VALUE_OCTETS):
-            return None
-        value = value.strip(b" \t")
-        new_pairs[at] = name, value
-        index[name] = value
-        reframed = reframed or name == b"content-length"
+    index[name] = value
+    lines: list[bytes] = old.lines.copy()  # type: ignore[union-attr]
+    lines[at] = line
     fields = object.__new__(type(old))
-    fields.adopt(tuple(new_pairs), index, lines)
-    fields.inherit(old, reframed=reframed)
+    fields.adopt(tuple(pairs), index, lines)
+    fields.inherit(old, reframed=name == b"content-length")
+    if changing.block_before is not None:
+        fields.forwarded = b"%b%b%b" % (changing.block_before, line, changing.block_after)
     return fields

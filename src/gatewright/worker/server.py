@@ -27,6 +27,7 @@ from gatewright.worker.world import World
 
 _SLICE = 0.005  # seconds of compiling between two turns of the loop
 _DRAIN_STEP = 0.05
+_NEW_PATIENCE = 1.0  # seconds a connection without a first request is kept when draining
 
 
 class DataPlane:
@@ -152,7 +153,7 @@ class DataPlane:
         """Accept no more for ``name``; what is open may finish."""
         listener = self._listeners.pop(name)
         listener.close()
-        listener.drain()
+        listener.drain(new_too=False)
         self._closing = [each for each in self._closing if each.connections]
         self._closing.append(listener)
 
@@ -174,18 +175,18 @@ class DataPlane:
         """Accept no more, let what is in flight finish within ``timeout`` seconds, close everything."""
         world = self.world
         until = world.clock() + timeout
-        world.draining = True
+        patient_until = world.clock() + _NEW_PATIENCE
         everywhere = [*self._listeners.values(), *self._closing]
         await asyncio.sleep(0)  # what the kernel has accepted for us already is taken first
         for listener in everywhere:
             listener.close()
-            listener.drain()
+            listener.drain(new_too=False)
         for tunnel in tuple(world.tunnels):
             tunnel.drain()
         while any(listener.connections for listener in everywhere) and world.clock() < until:
             await asyncio.sleep(_DRAIN_STEP)
             for listener in everywhere:
-                listener.drain()
+                listener.drain(new_too=world.clock() >= patient_until)
         for listener in everywhere:
             listener.abort()
         await asyncio.sleep(0)

@@ -33,7 +33,7 @@ class World:
 
     __slots__ = (
         "_flush", "_flush_in", "_id_count", "_id_prefix", "_loop", "_notes_left", "_publish", "_second", "_spawner",
-        "_suppressed", "_wheel", "clock", "date_line", "draining", "log", "now", "rand", "stats", "tunnels",
+        "_suppressed", "_wheel", "clock", "date_line", "log", "now", "rand", "stats", "tunnels",
         "unwatch", "wall", "watch",
     )  # fmt: skip
 
@@ -49,7 +49,6 @@ class World:
         self.now = clock.monotonic()
         self.rand = random.random
         self.stats = stats
-        self.draining = False
         self.tunnels: set[Tunnel] = set()
         self._wheel = Wheel(self.now)
         self.watch: Callable[[Timed], None] = self._wheel.at

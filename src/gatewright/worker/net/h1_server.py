@@ -37,14 +37,12 @@ class H1Server(ResponseWriter):
     """A client's connection."""
 
     __slots__ = (
-        "blank", "blocked", "buffer", "deadline", "eof", "fields", "host", "left", "listener", "origin", "paused",
+        "blank", "blocked", "buffer", "deadline", "eof", "fields", "host", "left", "origin", "paused",
         "peer", "reader", "reading", "requests", "runtime", "scheme", "sections", "tunnelled", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
-        super().__init__(world)
-        # worker
-        self.listener = listener
+        super().__init__(world, listener)
         # connection
         self.peer = ""
         self.scheme = listener.scheme
@@ -185,7 +183,7 @@ class H1Server(ResponseWriter):
         world = self.world
         framing = fields.framing
         self.requests += 1
-        if self.requests >= limits.requests or world.draining:
+        if self.requests >= limits.requests or listener.closing:
             self.keep = False
         self.deadline = world.now + _NEVER
         self.exchange = exchange = Exchange(world, self, runtime, request, origin, framing)
@@ -348,7 +346,7 @@ class H1Server(ResponseWriter):
             self.transport.resume_reading()
         if self.buffer and not self.reading:
             self._read(self.buffer)
-        elif world.draining and not self.buffer:
+        elif self.listener.closing and not self.buffer:
             self.close()
 
     def _linger(self) -> None:

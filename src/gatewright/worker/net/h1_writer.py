@@ -14,6 +14,7 @@ from gatewright.worker.net.h1_client import JOIN_AT_MOST
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
+    from gatewright.worker.net.listener import Listener
     from gatewright.worker.world import World
 
 #: What a client's connection is doing. HEAD: a request's head is awaited. BODY: its body comes. BUSY: it is complete,
@@ -26,10 +27,11 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class ResponseWriter(asyncio.Protocol):
     """Gathers pieces of a response and writes them in one. The reading half is its subclass."""
 
-    __slots__ = ("chunked", "exchange", "in_hand", "keep", "out", "state", "transport", "world")
+    __slots__ = ("chunked", "exchange", "in_hand", "keep", "listener", "out", "state", "transport", "world")
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, listener: Listener) -> None:
         self.world = world
+        self.listener = listener
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.state = HEAD
         self.exchange: Exchange | None = None
@@ -73,7 +75,7 @@ class ResponseWriter(asyncio.Protocol):
                 out.append(b"transfer-encoding: chunked\r\n")
         if self.state == BODY and not self.in_hand:
             self.keep = False  # the rest of the request body may never come
-        if not self.keep or self.world.draining:
+        if not self.keep or self.listener.closing:
             self.keep = False
             out.append(b"connection: close\r\n\r\n")
         else:

@@ -26,7 +26,7 @@ _BACKLOG = 4096
 class Listener:
     """One address of one worker. Its runtime is replaced when the configuration changes."""
 
-    __slots__ = ("_server", "connections", "limits", "most", "name", "runtime", "scheme", "stats", "world")
+    __slots__ = ("_server", "closing", "connections", "limits", "most", "name", "runtime", "scheme", "stats", "world")
 
     def __init__(self, world: World, runtime: ListenerRuntime, workers: int) -> None:
         self.world = world
@@ -35,6 +35,8 @@ class Listener:
         self.stats: ListenerStats = world.stats.listener(runtime.name)
         self.connections: set[H1Server] = set()
         self._server: asyncio.Server | None = None
+        #: No connection is to serve another request.
+        self.closing = False
         self.runtime = runtime
         self.limits: Limits = runtime.spec.limits
         self.most = 0
@@ -62,10 +64,15 @@ class Listener:
             self._server.close()
             self._server = None
 
-    def drain(self) -> None:
-        """Close the connections that have no request in flight; the others close after their answer."""
+    def drain(self, *, new_too: bool) -> None:
+        """Close the connections that have no request in flight; the others close after their answer.
+
+        A connection that has had no request yet is ``new``: its first one is on the way, and closing it would be
+        refusing a client that was accepted a moment ago.
+        """
+        self.closing = True
         for connection in tuple(self.connections):
-            if connection.state == HEAD and not connection.buffer:
+            if connection.state == HEAD and not connection.buffer and (new_too or connection.requests):
                 connection.close()
 
     def abort(self) -> None:
