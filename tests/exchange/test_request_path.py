@@ -406,3 +406,45 @@ def test_client_that_does_not_read_begins_no_further_requests(plain: Rig) -> Non
 def test_content_length_of_a_204_is_dropped(plain: Rig) -> None:
     client, _ = exchange(plain, GET, b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
     assert b"content-length" not in client.received
+
+
+def test_silent_stream_of_events_is_kept_alive(rig: Rig) -> None:
+    timeouts = model.Timeouts(idle=10.0)
+    rig.apply(route("all", to="a", sse_heartbeat=2.0, timeouts=timeouts), upstream("a"))
+    client, origin = exchange(
+        rig, GET, b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    client.take()
+    rig.advance(2.2)
+    assert client.take() == b"3\r\n:\n\n\r\n"
+    origin.send(b"9\r\ndata: 1\n\n\r\n")
+    client.take()
+    origin.send(b"5\r\ndata:\r\n")  # an event under way is not torn apart
+    client.take()
+    rig.advance(4.5)
+    assert client.take() == b""
+    origin.send(b"3\r\n2\n\n\r\n")
+    client.take()
+    rig.advance(4.5)
+    assert client.take() == b"3\r\n:\n\n\r\n" * 2
+    rig.advance(8)  # heartbeats are no sign of life of the endpoint
+    assert rig.records[0].reason == "upstream.idle_timeout"
+
+
+def test_websocket_may_be_switched_off(rig: Rig) -> None:
+    rig.apply(route("all", to="a", websocket=False), upstream("a"))
+    client, origin = exchange(
+        rig, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", OK
+    )
+    assert b"upgrade" not in origin.received
+    assert client.received.endswith(b"ok")
+
+
+def test_total_time_of_the_upstream(rig: Rig) -> None:
+    rig.apply(route("all", to="a"), upstream("a", timeouts=model.Timeouts(total=1.0)))
+    client = rig.client()
+    client.send(GET)
+    rig.origin("a").accept()
+    rig.advance(1.2)
+    assert client.received.startswith(b"HTTP/1.1 504 ")
+    assert rig.records[0].reason == "route.timeout"

@@ -88,7 +88,7 @@ def begin(loaded: Loaded, listener: ListenerRuntime, head: tuple[bytes, bytes], 
 
 def _policy(exchange: Exchange, route: Route, at: int) -> Report:
     """What one policy does with the request. Later ones are asked too, although an answer would end it."""
-    policy, spec = route.policies[at], _specs(exchange, route)[at]
+    policy, spec = route.policies[at], _specs(route)[at]
     report: Report = {"policy": policy.name, "stage": policy.stage, "when": spec.when, "outcome": "goes on"}
     if not overrides(policy, "on_request"):
         report["outcome"] = "acts on the response"
@@ -112,7 +112,7 @@ def _policy(exchange: Exchange, route: Route, at: int) -> Report:
     return report
 
 
-def _specs(exchange: Exchange, route: Route) -> Any:
+def _specs(route: Route) -> Any:
     """The settings of a route's policies; those of all routes where no route matches."""
     return route.spec.policies
 

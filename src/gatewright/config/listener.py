@@ -76,8 +76,8 @@ class Listener(Model):
     trusted_proxies: tuple[Cidr, ...] = ()
     """Addresses whose X-Forwarded-* and Forwarded header fields are believed."""
     proxy_protocol: bool = False
-    """Expect a PROXY protocol header (version 1 or 2) at the start of each connection, and believe it, whoever
-    connects: bind it where only the proxy can."""
+    """Expect a PROXY protocol header (version 1 or 2) at the start of each connection. With trusted_proxies, only they
+    may connect; without, whoever connects is believed."""
     limits: Limits = Limits()
     """What is let in."""
     tls: ListenerTls | None = None

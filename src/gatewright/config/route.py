@@ -146,6 +146,13 @@ class WebSocket(Model):
     """Bytes of the largest WebSocket message that passes."""
 
 
+class ServerSentEvents(Model):
+    """How streams of server-sent events are treated."""
+
+    heartbeat: OrOff[Positive] = None
+    """Silence after which a comment is sent to the client, so that proxies on the way keep the stream open."""
+
+
 def _websocket_shape(value: object) -> object:
     if value is True:
         return {}
@@ -191,6 +198,8 @@ class Route(Model):
         BeforeValidator(_websocket_shape, json_schema_input_type=bool | Literal["off"] | WebSocket),
     ] = WebSocket()
     """Requests that switch to another protocol (Upgrade): true, false or a mapping with their limits."""
+    sse: ServerSentEvents = ServerSentEvents()
+    """Streams of server-sent events."""
     policies: Policies = ()
     """Policies of this route; one of the same type as a global one replaces it, `off` leaves it out."""
     policy_order: Literal["by_stage", "as_written"] = "by_stage"

@@ -46,9 +46,12 @@ class Exchange:
         "body", "bytes_in", "bytes_out", "client", "client_addr", "conn", "consumer", "ended", "endpoint", "framing",
         "held", "listener", "listener_name", "max_body", "origin", "params", "path", "protocol", "queued", "reason",
         "released", "reply", "reply_body", "request", "request_id", "response", "response_started", "resume_at",
-        "retries", "route", "started", "status", "task", "timeouts", "tried", "tries", "try_started", "upstream",
-        "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
+        "retries", "route", "started", "status", "task", "timeouts", "total", "tried", "tries", "try_started",
+        "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
     )  # fmt: skip
+
+    #: Set by the pool it waits in: when waiting ends (monotonic seconds).
+    wait_until: float
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class Exchange:
         self.held: list[bytes] | None = None
         self.status = 0
         self.reason = ""
+        self.total: float | None = None
         self.bytes_in = 0
         self.bytes_out = 0
         self.max_body = 0
@@ -116,6 +120,7 @@ class Exchange:
             return self.policies(0)  # of the runtime's route for what no route takes
         self.route = route = entry.route
         if route.timeout is not None:
+            self.total = route.timeout
             self.client.limit(self.started + route.timeout)
         self.max_body = listener.limits.body if route.max_body is None else route.max_body
         return self.policies(0) if route.request_chain else self.go()
@@ -140,6 +145,8 @@ class Exchange:
     def go(self) -> None:
         """The policies have let the request through."""
         route = self.route
+        if self.protocol == "websocket" and not route.websocket:
+            self.protocol = "http1"  # the request goes on without its Upgrade
         if route.action is not None:
             return self.answer(route.action(self), 0)
         body = self.body
@@ -151,6 +158,9 @@ class Exchange:
         self.upstream_name = upstream.name
         self.timeouts = route.timeouts or upstream.spec.timeouts
         self.retries = route.retries or upstream.retries
+        if self.timeouts.total is not None and self.total is None:
+            self.total = self.timeouts.total
+            self.client.limit(self.started + self.total)
         return self.pick()
 
     # --- 3 pick, 4 connect --------------------------------------------------------------------------------------------
@@ -170,7 +180,8 @@ class Exchange:
         if conn is not None:
             return self.forward(conn)
         self.queued = endpoint.pool
-        return endpoint.pool.wait(self)
+        endpoint.pool.wait(self)
+        return None
 
     def connected(self, conn: UpstreamConnection) -> None:
         """The pool hands over a connection."""

@@ -1,8 +1,8 @@
 """Expressions of ``when:`` and of policies: CEL (https://cel.dev) over an exchange.
 
 Most expressions in use are comparisons joined by ``&&`` and ``||``. Those are compiled to small Python objects that
-read the bytes of the exchange (:mod:`gatewright.proxy.conditions`), about 50 times as fast as the library. All others go
-to the library, which gets only the values that the expression names. A property test holds the two to the same
+read the bytes of the exchange (:mod:`gatewright.proxy.conditions`), about 50 times as fast as the library. All others
+go to the library, which gets only the values that the expression names. A property test holds the two to the same
 results.
 """
 

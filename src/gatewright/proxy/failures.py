@@ -139,7 +139,7 @@ def let_go(ex: Exchange, outcome: int = CANCELLED) -> None:
 
 def set_cookie(ex: Exchange, response: ResponseHead) -> None:
     """Sticky sessions: lead the client back to this endpoint next time."""
-    cookie = ex.upstream.set_cookie(ex, ex.endpoint)  # type: ignore[union-attr,arg-type]
+    cookie = ex.upstream.set_cookie(ex, ex.endpoint)  # type: ignore[union-attr]
     if cookie is not None:
         response.headers.added.append((b"set-cookie", cookie))
 

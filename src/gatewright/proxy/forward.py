@@ -18,7 +18,8 @@ def request_head(ex: Exchange) -> list[bytes]:
     out = [request.method, b" ", ex.path]
     if request.query is not None:
         out += (b"?", request.query)
-    out += (b" HTTP/1.1\r\nhost: ", ex.route.host or ex.upstream.host_for(ex.endpoint, request.authority), b"\r\n")
+    host = ex.route.host or ex.upstream.host_for(ex.endpoint, request.authority)  # type: ignore[union-attr,arg-type]
+    out += (b" HTTP/1.1\r\nhost: ", host, b"\r\n")
     request.headers.write(out)
     out.append(ex.origin.lines)
     if ex.protocol == "websocket":

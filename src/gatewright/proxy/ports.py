@@ -55,7 +55,7 @@ class Downstream(Protocol):
     def limit(self, at: float) -> None:
         """Call the exchange's ``on_time_over`` at this monotonic time."""
 
-    def tunnel(self, upstream: UpstreamConnection, early: bytes) -> None:
+    def tunnel(self, upstream: Any, early: bytes) -> None:
         """Carry bytes both ways from now on; ``early`` came behind the upstream's 101."""
 
     def done(self) -> None:
@@ -90,7 +90,7 @@ class UpstreamConnection(Protocol):
 class Timer(Protocol):
     """A call that is to come."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """It is not to come."""
 
 

@@ -39,6 +39,7 @@ class Route:
         "retries",
         "rewrite",
         "spec",
+        "sse_heartbeat",
         "stats",
         "timeout",
         "timeouts",
@@ -77,12 +78,13 @@ class Route:
         self.retries: RetryPolicy | None = None
         #: Instead of the listener's, when set.
         self.max_body: int | None = None
+        self.sse_heartbeat: float | None = None
         self.websocket = True
         self.websocket_idle = 0.0
         self.websocket_message: int | None = None
 
 
-def _no_upstream(ex: Exchange) -> Upstream:
+def _no_upstream(_ex: Exchange) -> Upstream:
     raise LookupError("a route without an upstream was asked for one")
 
 

@@ -31,10 +31,10 @@ from gatewright.snapshot.env import Note, PolicyEnv
 from gatewright.snapshot.model import Route as RouteSpec
 
 if TYPE_CHECKING:
+    from gatewright.clock import Clock
     from gatewright.ipc.messages import BreakerChange, HealthChange
     from gatewright.plugins.registry import Registry
     from gatewright.proxy.ports import World
-    from gatewright.clock import Clock
     from gatewright.proxy.shared import SharedTable
     from gatewright.snapshot.model import PolicySpec, Snapshot
 
@@ -45,7 +45,10 @@ _STEP = 50  # routes between two rests
 class Site(Protocol):
     """What compiling needs of the process it runs in."""
 
-    world: World
+    @property
+    def world(self) -> World:
+        """The worker, or what stands for it."""
+
     registry: Registry
     policy_clock: Clock
     shared: SharedTable
@@ -126,6 +129,7 @@ def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
     route.timeout = spec.timeout
     route.timeouts = spec.timeouts
     route.retries = RetryPolicy(spec.retries) if spec.retries is not None else None
+    route.sse_heartbeat = spec.sse_heartbeat
     route.websocket = spec.websocket
     route.websocket_idle = spec.websocket_idle
     route.websocket_message = spec.websocket_message

@@ -239,9 +239,9 @@ class PolicySpec(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """A route. Exactly one of ``to``, ``redirect`` and ``respond`` is set. ``policies`` are already merged and in
-    the order in which their request hooks run.
+    """A route. Exactly one of ``to``, ``redirect`` and ``respond`` is set.
 
+    ``policies`` are already merged and in the order in which their request hooks run.
     ``digest`` stands for the whole content, so that a compiled route can be used again.
     """
 
@@ -260,6 +260,7 @@ class Route(Struct, frozen=True):
     websocket: bool = True
     websocket_idle: float = 300.0  # seconds without a frame either way
     websocket_message: int | None = None  # bytes of the largest message that passes
+    sse_heartbeat: float | None = None  # seconds of silence after which a comment is sent to the client
     policies: tuple[PolicySpec, ...] = ()
     metadata: dict[str, str] = {}
     digest: str = ""

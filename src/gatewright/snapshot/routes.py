@@ -70,6 +70,7 @@ class Routes:
             websocket=route.websocket is not None,
             websocket_idle=route.websocket.idle_timeout if route.websocket is not None else WebSocket().idle_timeout,
             websocket_message=route.websocket.max_message if route.websocket is not None else None,
+            sse_heartbeat=route.sse.heartbeat,
             policies=self._policies.of(route, path),
             metadata=route.metadata,
         )

@@ -1,14 +1,14 @@
-"""The rig: the gateway's real data plane on scripted connections and a clock that stands still.
+r"""The rig: the gateway's real data plane on scripted connections and a clock that stands still.
 
 A test reads like a sequence of events::
 
     def test_head_is_forwarded(rig: Rig) -> None:
         rig.apply(route("all", "/*", "a"), upstream("a"))
         client = rig.client()
-        client.send(b"GET / HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n")
+        client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         origin = rig.origin("a").accept()
-        assert origin.received.startswith(b"GET / HTTP/1.1\\r\\n")
-        origin.send(b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
+        assert origin.received.startswith(b"GET / HTTP/1.1\r\n")
+        origin.send(b"HTTP/1.1 204 No Content\r\n\r\n")
         assert client.received.startswith(b"HTTP/1.1 204 ")
 
 Nothing happens by itself: no socket, no task, no sleep. Time passes with :meth:`Rig.advance` only.
@@ -210,12 +210,7 @@ class Rig:
     def apply_snapshot(self, snapshot: model.Snapshot) -> Runtime:
         """Compile and serve."""
         compiling = compile_snapshot(snapshot, self, self.runtime)
-        while True:
-            try:
-                next(compiling)
-            except StopIteration as done:
-                self.runtime = runtime = cast("Runtime", done.value)
-                break
+        runtime = self.runtime = _result_of(compiling)
         for name, served in runtime.listeners.items():
             if name in self._listeners:
                 self._listeners[name].configure(served, 1)
@@ -312,6 +307,15 @@ class Rig:
         assert self.world.watched == 0, "a deadline is left"  # noqa: S101
 
 
+def _result_of(generator: Generator[None, None, Runtime]) -> Runtime:
+    """Run a generator to its end, and return what it returns."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as done:
+            return cast("Runtime", done.value)
+
+
 def endpoint(name: str, port: int = 80, **options: Any) -> model.Endpoint:
     """An endpoint whose host is its name."""
     return model.Endpoint(f"http://{name}:{port}", name, port, name=f"{name}:{port}", **options)
@@ -330,4 +334,4 @@ def route(name: str, path: str = "/*", to: str | tuple[model.Split, ...] = "", *
     policies = options.pop("policies", {})
     if isinstance(policies, dict):
         policies = tuple(model.PolicySpec(kind, config, scope=name) for kind, config in policies.items())
-    return model.Route(name, match, to=cast("tuple[model.Split, ...]", splits), policies=policies, **options)
+    return model.Route(name, match, to=splits, policies=policies, **options)

@@ -73,6 +73,7 @@ class DataPlane:
         # Compiling makes many objects and hardly any garbage: a collection in between would look at them all, in one
         # pause. Afterwards they are frozen; they hold no cycles and are freed when nobody uses them.
         gc.disable()
+        runtime: Runtime
         try:
             log = self._log if snapshot.access_log == self._log_spec else self._new_log(snapshot.access_log)
             while True:
@@ -81,7 +82,7 @@ class DataPlane:
                     while clock() - began < _SLICE:
                         next(compiling)
                 except StopIteration as done:
-                    runtime: Runtime = done.value
+                    runtime = done.value
                     spent += clock() - began
                     break
                 spent += clock() - began
@@ -171,10 +172,10 @@ class DataPlane:
 
     # --- end ----------------------------------------------------------------------------------------------------------
 
-    async def drain(self, timeout: float) -> None:
-        """Accept no more, let what is in flight finish within ``timeout`` seconds, close everything."""
+    async def drain(self, seconds: float) -> None:
+        """Accept no more, let what is in flight finish within ``seconds``, close everything."""
         world = self.world
-        until = world.clock() + timeout
+        until = world.clock() + seconds
         patient_until = world.clock() + _NEW_PATIENCE
         everywhere = [*self._listeners.values(), *self._closing]
         await asyncio.sleep(0)  # what the kernel has accepted for us already is taken first

@@ -1,4 +1,4 @@
-"""The worker around its exchanges: time, connections to endpoints, waiting, logging (implements ``proxy.ports.World``)."""
+"""The worker around its exchanges: time, connections, waiting, logging (implements ``proxy.ports.World``)."""
 
 from __future__ import annotations
 

@@ -76,6 +76,7 @@ routes:
     retries: {attempts: 0}
     limits: {body: 1KiB}
     websocket: {idle_timeout: 9s, max_message: 1KiB}
+    sse: {heartbeat: 9s}
     policies: [{api_key: {when: "true"}}]
     metadata: {k: v}
   - {name: moved, match: {paths: ["/m/*"]}, redirect: {to: "/n/{*}", status: 301, keep_query: false}}

@@ -274,16 +274,16 @@ class H1Server(ResponseWriter):
             return
         self.state = BUSY
         self.deadline = self.world.now + _NEVER
-        if exchange.route.timeout is not None:
-            self.limit(exchange.started + exchange.route.timeout)
+        if exchange.total is not None:
+            self.limit(exchange.started + exchange.total)
         exchange.on_request_end(trailers)
 
     def _body_timeout(self) -> None:
         if self.state == BODY:
             deadline = self.world.now + self.listener.limits.body_timeout
             exchange = self.exchange
-            if exchange is not None and exchange.route.timeout is not None:
-                deadline = min(deadline, exchange.started + exchange.route.timeout)
+            if exchange is not None and exchange.total is not None:
+                deadline = min(deadline, exchange.started + exchange.total)
             self.limit(deadline)
 
     def _incomplete(self, data: bytes, end: int) -> bytes:
@@ -393,8 +393,8 @@ class H1Server(ResponseWriter):
         exchange = self.exchange
         if exchange is not None:
             self.deadline = self.world.now + _NEVER
-            if exchange.route.timeout is not None:
-                self.limit(exchange.started + exchange.route.timeout)
+            if exchange.total is not None:
+                self.limit(exchange.started + exchange.total)
             if exchange.conn is not None:
                 exchange.conn.resume()
         elif self.state == HEAD:
@@ -453,7 +453,7 @@ class H1Server(ResponseWriter):
             self.transport.abort()
 
     def _exchange_too_slow(self, exchange: Exchange, now: float) -> None:
-        timeout = exchange.route.timeout
+        timeout = exchange.total
         if timeout is not None and now >= exchange.started + timeout:
             exchange.on_time_over()
         elif self.eof and not exchange.response_started:

@@ -122,9 +122,15 @@ class ProxyHeader(asyncio.Protocol):
         self.wheel_at = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A load balancer has connected."""
+        """A load balancer has connected. Where trusted proxies are named, nobody else is believed."""
         self._transport = cast("asyncio.Transport", transport)
         world = self._listener.world
+        trust = self._listener.runtime.trust
+        peername = transport.get_extra_info("peername")
+        if trust.networks and isinstance(peername, tuple) and not trust.covers(peername[0]):
+            world.stats.count(REFUSED, "request.malformed")
+            self._transport.abort()
+            return
         self.deadline = world.now + self._listener.limits.header_timeout
         world.watch(self)
 
