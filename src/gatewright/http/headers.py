@@ -76,6 +76,20 @@ class Fields:
 NO_FIELDS = Fields(())
 
 
+#: Names that have been checked; there are few that a configuration uses.
+_GOOD_NAMES: set[bytes] = set()
+_MOST_NAMES = 1024
+
+
+def _check(name: bytes, value: bytes) -> None:
+    """Raise ValueError unless both may stand in a header section; remember a good name."""
+    if value.translate(None, VALUE_OCTETS) or not name or name.translate(None, TOKEN_OCTETS) or name != name.lower():
+        raise ValueError(f"not a header field: {name!r}: {value!r}")
+    if len(_GOOD_NAMES) >= _MOST_NAMES:
+        _GOOD_NAMES.clear()
+    _GOOD_NAMES.add(name)
+
+
 class Headers:
     """A header section being edited: the fields a peer sent, less ``dropped``, plus ``added``.
 
@@ -117,13 +131,16 @@ class Headers:
 
     def set(self, name: bytes, value: bytes) -> None:
         """Make ``value`` the only value of ``name``. Raises ValueError for octets that a value may not hold."""
-        self.drop(name)
-        self.add(name, value)
+        if self.added or name in self.fields.index:
+            self.drop(name)
+        if value.translate(None, VALUE_OCTETS) or name not in _GOOD_NAMES:
+            _check(name, value)
+        self.added.append((name, value))
 
     def add(self, name: bytes, value: bytes) -> None:
         """Add a field, whatever stands there already. Raises ValueError for a bad name or value."""
-        if value.translate(None, VALUE_OCTETS) or not name or name.translate(None, TOKEN_OCTETS):
-            raise ValueError(f"not a header field: {name!r}: {value!r}")
+        if value.translate(None, VALUE_OCTETS) or name not in _GOOD_NAMES:
+            _check(name, value)
         self.added.append((name, value))
 
     def drop(self, name: bytes) -> None:
