@@ -90,6 +90,21 @@ def _check(name: bytes, value: bytes) -> None:
     _GOOD_NAMES.add(name)
 
 
+#: Unions that have been made: there is one for each set that the configuration's policies drop. Making and hashing one
+#: costs 250 ns, finding it 70.
+_UNIONS: dict[tuple[frozenset[bytes], frozenset[bytes]], frozenset[bytes]] = {}
+_MOST_UNIONS = 256
+
+
+def _union(one: frozenset[bytes], other: frozenset[bytes]) -> frozenset[bytes]:
+    union = _UNIONS.get((one, other))
+    if union is None:
+        if len(_UNIONS) >= _MOST_UNIONS:
+            _UNIONS.clear()
+        union = _UNIONS[one, other] = one | other
+    return union
+
+
 class Headers:
     """A header section being edited: the fields a peer sent, less ``dropped``, plus ``added``.
 
@@ -156,7 +171,7 @@ class Headers:
         dropped = self.dropped
         block = fields.forwarded
         if dropped:
-            block = fields.block(fields.not_forwarded | dropped)
+            block = fields.block(_union(fields.not_forwarded, dropped))
         elif block is None:
             block = fields.forwarded = fields.block(fields.not_forwarded)
         out.append(block)
