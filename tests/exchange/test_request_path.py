@@ -357,6 +357,37 @@ def test_idle_websocket_is_told_to_go(plain: Rig) -> None:
     assert origin.closed
 
 
+def tunnel(rig: Rig) -> tuple[Peer, Peer]:
+    client = rig.client()
+    client.send(b"GET /ws HTTP/1.1\r\nhost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    origin = rig.origin("a").accept()
+    origin.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n")
+    client.take(), origin.take()
+    return client, origin
+
+
+def test_tunnel_is_over_when_both_sides_have_closed(plain: Rig) -> None:
+    client, origin = tunnel(plain)
+    origin.end()
+    client.send(b"\x88\x80....")
+    assert origin.take() == b"\x88\x80...."
+    assert not client.closed
+    client.end()
+    assert client.closed
+    assert origin.closed
+    assert [record.status for record in plain.records] == [101]
+
+
+def test_nothing_is_said_to_a_side_that_was_told_the_end(plain: Rig) -> None:
+    client, origin = tunnel(plain)
+    origin.end()
+    plain.advance(3700)
+    assert client.take() == b"", "its end has been passed on: no frame can follow"
+    assert origin.take() == b"\x88\x82\0\0\0\0\x03\xe9"
+    assert client.closed
+    assert origin.closed
+
+
 def test_switch_that_nobody_asked_for(plain: Rig) -> None:
     client, origin = exchange(plain, GET, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n")
     assert client.received.startswith(b"HTTP/1.1 502 ")

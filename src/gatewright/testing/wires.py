@@ -54,6 +54,8 @@ class FakeTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes for the peer."""
+        if self.ended:
+            raise RuntimeError("Cannot call write() after write_eof()")  # as asyncio and uvloop do
         if self.closing:
             return
         self.writes += 1

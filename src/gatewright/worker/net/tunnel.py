@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gatewright.worker.net.h1_server import H1Server
     from gatewright.worker.world import World
 
+_CLIENT, _UPSTREAM, _BOTH = 1, 2, 3
 _CLOSING_TIME = 1.0  # seconds between our close frame and the end of the connection
 
 
@@ -25,6 +26,7 @@ class Tunnel:
         "client",
         "closing",
         "deadline",
+        "ended",
         "exchange",
         "idle",
         "upstream",
@@ -41,6 +43,8 @@ class Tunnel:
         self.deadline = world.now + self.idle
         self.wheel_at = 0
         self.closing = False
+        #: Sides that will send no more.
+        self.ended = 0
         most = exchange.route.websocket_message
         self._client_frames = FrameCounter(most)
         self._upstream_frames = FrameCounter(most)
@@ -80,11 +84,12 @@ class Tunnel:
 
     def half_closed(self, *, from_client: bool) -> bool:
         """One side will send no more; the other is told, and may go on sending. True keeps the transport open."""
+        self.ended |= _CLIENT if from_client else _UPSTREAM
         other = self.upstream if from_client else self.client
-        if other.transport.can_write_eof() and not other.transport.is_closing():
+        if self.ended != _BOTH and other.transport.can_write_eof() and not other.transport.is_closing():
             other.transport.write_eof()
             return True
-        return False
+        return False  # the end of this connection is the end of the other: see lost()
 
     def lost(self, *, from_client: bool) -> None:
         """One side is gone: what is still buffered for the other is sent, then it is closed too."""
@@ -97,9 +102,10 @@ class Tunnel:
         if self.closing:
             return
         self.closing = True
-        if self._upstream_frames.at_boundary and not self.client.transport.is_closing():
+        ended = self.ended
+        if not ended & _UPSTREAM and self._upstream_frames.at_boundary and not self.client.transport.is_closing():
             self.client.transport.write(close_frame(code, masked=False))
-        if self._client_frames.at_boundary and self.upstream.alive:
+        if not ended & _CLIENT and self._client_frames.at_boundary and self.upstream.alive:
             self.upstream.transport.write(close_frame(code, masked=True))
         self.exchange.reason = reason
         self.deadline = self.world.now + _CLOSING_TIME
