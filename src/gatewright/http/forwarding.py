@@ -41,6 +41,8 @@ _NOT_REMOVABLE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 
 VIA = b"1.1 gatewright"
 
+_MOST_HOPS = 50
+
 
 def not_forwarded(base: frozenset[bytes], connection_tokens: frozenset[bytes]) -> frozenset[bytes]:
     """``base`` and the names that the message's ``Connection`` field lists (RFC 9110 section 7.6.1)."""
@@ -131,14 +133,17 @@ def same_way(old: Fields, new: Fields) -> bool:
 
 
 def _addresses(fields: Fields) -> list[str]:
-    """The addresses of X-Forwarded-For, or of Forwarded where there is none; what is no address ends the list."""
+    """The addresses of X-Forwarded-For, or of Forwarded where there is none; what is no address ends the list.
+
+    The nearest ones: a list that a client has made long must not keep us busy.
+    """
     listed = b",".join(fields.all(b"x-forwarded-for"))
     if listed:
         texts = [part.strip().decode("latin-1") for part in listed.split(b",")]
     else:
         texts = _forwarded_for(b",".join(fields.all(b"forwarded")))
     addresses: list[str] = []
-    for text in reversed(texts):
+    for text in reversed(texts[-_MOST_HOPS:]):
         address = _literal(text)
         if address is None:
             break
@@ -158,13 +163,13 @@ def _forwarded_for(listed: bytes) -> list[str]:
 
 
 def _literal(text: str) -> str | None:
-    """The bare address of ``1.2.3.4``, ``1.2.3.4:80``, ``::1`` or ``[::1]:80``."""
+    """The bare address of ``1.2.3.4``, ``1.2.3.4:80``, ``::1`` or ``[::1]:80``; no zone, in which all could stand."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text))
+        return None if "%" in text else str(ip_address(text))
     except ValueError:
         return None
 

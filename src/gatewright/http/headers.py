@@ -9,6 +9,7 @@ piece, whatever its length.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 Pair = tuple[bytes, bytes]
 
@@ -26,6 +27,9 @@ class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
     __slots__ = ("_blocks", "forwarded", "index", "lines", "not_forwarded", "pairs")
+
+    #: Names that nobody may add when these fields are forwarded: they are written elsewhere.
+    ours: ClassVar[frozenset[bytes]] = NONE
 
     def __init__(self, pairs: Iterable[Pair], lines: list[bytes] | None = None) -> None:
         self.pairs: tuple[Pair, ...] = tuple(pairs)
@@ -76,15 +80,26 @@ class Fields:
 NO_FIELDS = Fields(())
 
 
+#: Fields that say where a message ends. A policy that could set them could make one message look like two.
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
 #: Names that have been checked; there are few that a configuration uses.
 _GOOD_NAMES: set[bytes] = set()
 _MOST_NAMES = 1024
 
 
+def check_field(name: bytes, value: bytes) -> None:
+    """Raise ValueError unless both may stand in a header section, and the name is not one that frames the message."""
+    if value.translate(None, VALUE_OCTETS) or name not in _GOOD_NAMES:
+        _check(name, value)
+
+
 def _check(name: bytes, value: bytes) -> None:
-    """Raise ValueError unless both may stand in a header section; remember a good name."""
+    """The whole check; remembers a good name."""
     if value.translate(None, VALUE_OCTETS) or not name or name.translate(None, TOKEN_OCTETS) or name != name.lower():
         raise ValueError(f"not a header field: {name!r}: {value!r}")
+    if name in _FRAMING:
+        raise ValueError(f"the gateway itself frames messages: {name.decode()} may be dropped, not set")
     if len(_GOOD_NAMES) >= _MOST_NAMES:
         _GOOD_NAMES.clear()
     _GOOD_NAMES.add(name)
@@ -176,7 +191,8 @@ class Headers:
             block = fields.forwarded = fields.block(fields.not_forwarded)
         out.append(block)
         if self.added:
-            without = fields.not_forwarded
+            # Not not_forwarded: a client that names a field in Connection removes its own, never one that we add.
+            without = fields.ours
             for name, value in self.added:
                 if name not in without:
                     out += (name, b": ", value, b"\r\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatewright.http.headers import Pair
+from gatewright.http.headers import VALUE_OCTETS, Pair, check_field
 
 
 class Reply:
@@ -15,6 +15,10 @@ class Reply:
         body: Bytes to send as they are. None makes an RFC 9457 problem document (or ``grpc-status``).
         content_type: Of ``body``.
         detail: One sentence for the problem document; must hold nothing secret.
+
+    Raises:
+        ValueError: for another status, and for a field that may not stand in a header section or frames the message:
+            no policy can split a response.
     """
 
     __slots__ = ("body", "content_type", "detail", "headers", "reason", "status")
@@ -28,6 +32,12 @@ class Reply:
         content_type: bytes = b"text/plain; charset=utf-8",
         detail: str = "",
     ) -> None:
+        if not 200 <= status <= 599:
+            raise ValueError(f"not the status of an answer: {status}")
+        for name, value in headers:
+            check_field(name, value)
+        if content_type.translate(None, VALUE_OCTETS):
+            raise ValueError(f"not a content type: {content_type!r}")
         self.status = status
         self.reason = reason
         self.headers = headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from gatewright.errors import ProtocolError
 from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.reply import Reply
@@ -14,7 +15,6 @@ from gatewright.proxy.endpoints import FAILED_STATUS, OK
 from gatewright.proxy.forward import request_head
 from gatewright.proxy.respond import compose, core_reply
 from gatewright.proxy.tree import NO_PARAMS
-from gatewright.wire.h1 import UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from gatewright.http.forwarding import Origin
@@ -152,7 +152,12 @@ class Exchange:
         body = self.body
         if body is not None and body.framing > self.max_body:
             return self.answer(core_reply("request.body_too_large"), 0)
-        self.path = self.request.path if route.rewrite is None else route.rewrite(self)
+        self.path = self.request.path
+        if route.rewrite is not None:
+            try:
+                self.path = route.rewrite(self)
+            except ProtocolError as error:  # what came out is no path
+                return self.answer(core_reply(error.reason), 0)
         upstream = route.upstream or route.choose(self)
         self.upstream = upstream
         self.upstream_name = upstream.name
@@ -288,8 +293,8 @@ class Exchange:
         """Send the response's head to the client."""
         response = self.response
         framing = self.framing
-        if framing > 0 and self.route.response_body_chain and b"content-length" not in response.headers:  # type: ignore[union-attr]
-            framing = UNTIL_CLOSE
+        if response.headers.dropped:  # type: ignore[union-attr]
+            framing = failures.response_framing(self, response, framing)  # type: ignore[arg-type]
         self.response_started = True
         self.status = response.status  # type: ignore[union-attr]
         self.client.send_head(response, framing)  # type: ignore[arg-type]
@@ -391,15 +396,19 @@ class Exchange:
         if self.ended:
             return
         step, i = self.resume_at
-        if error is not None:
-            self.world.bug("a policy's awaitable", error)
-            self.answer(core_reply("plugin.failed"), 0)
-        elif type(result) is not Reply:
-            step(i)
-        elif self.response is None:
-            self.answer(result, self.route.response_from[i])
-        else:
-            failures.replace_response(self, result, i)
+        try:
+            if error is not None:
+                self.world.bug("a policy's awaitable", error)
+                self.answer(core_reply("plugin.failed"), 0)
+            elif type(result) is not Reply:
+                step(i)
+            elif self.response is None:
+                self.answer(result, self.route.response_from[i])
+            else:
+                failures.replace_response(self, result, i)
+        except Exception as bug:  # noqa: BLE001 - nobody above us would end the exchange
+            self.world.bug("a request that waited", bug)
+            self.answer(core_reply("internal.error"), len(self.route.response_chain))
         self.client.flush()
         if self.conn is not None:
             self.conn.flush()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatewright.http.headers import NO_FIELDS, Pair
 from gatewright.http.reply import Reply
+from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
 from gatewright.proxy.endpoints import (
     CANCELLED,
@@ -17,7 +18,7 @@ from gatewright.proxy.endpoints import (
 from gatewright.proxy.families import RETRIES
 from gatewright.proxy.respond import core_reply
 from gatewright.proxy.retry import IDEMPOTENT
-from gatewright.wire.h1 import CHUNKED
+from gatewright.wire.h1 import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from gatewright.http.head import ResponseHead
@@ -62,14 +63,31 @@ def upstream_failed(ex: Exchange, condition: str) -> None:
     ex.release(outcome, reason, ex.world.clock())
     if ex.response_started:
         return truncate(ex, reason)
+    if ex.held is not None:
+        _forget_response(ex)
     ex.reason = reason
     if condition == ports.STALE and ex.tries <= _MOST_STALE and _can_send_again(ex, sent=sent):
-        return ex.pick()
+        return _pick_again(ex)
     if retry_condition and _may_retry(ex, retry_condition, sent=sent):
         return _again(ex)
     if _can_send_again(ex, sent=sent) and _failed_over(ex):
-        return ex.pick()
+        return _pick_again(ex)
     return ex.answer(core_reply(reason), 0)
+
+
+def _forget_response(ex: Exchange) -> None:
+    """A response hook waits with a response that will never be complete."""
+    ex.held = ex.response = None
+    if ex.task is not None:
+        ex.task.cancel()
+        ex.task = None
+
+
+def _pick_again(ex: Exchange) -> None:
+    """Another try, at once."""
+    ex.pick()
+    if ex.conn is not None:
+        ex.conn.flush()
 
 
 def retried(ex: Exchange, status: int) -> bool:
@@ -78,7 +96,7 @@ def retried(ex: Exchange, status: int) -> bool:
         if status in {502, 503, 504} and _can_send_again(ex, sent=True) and ex.upstream.spec.failover:  # type: ignore[union-attr]
             let_go(ex, FAILED_STATUS)
             _failed_over(ex)
-            ex.pick()
+            _pick_again(ex)
             return True
         return False
     let_go(ex, FAILED_STATUS)
@@ -167,6 +185,8 @@ def release_held(ex: Exchange) -> None:
         ex.on_response_end(ended)
     elif ex.conn is not None:
         ex.conn.resume()
+        if ex.status == 101:
+            ex.conn.switch()
 
 
 _ENDED = "gatewright.response_ended"
@@ -176,6 +196,13 @@ def hold_end(ex: Exchange, trailers: tuple[Pair, ...]) -> None:
     """The response ended while a response hook waits. Its connection is no longer ours."""
     ex.conn = None
     ex.vars[_ENDED] = trailers
+
+
+def response_framing(ex: Exchange, response: ResponseHead, framing: int) -> int:
+    """How the response body is framed when fields have been dropped: without its length it is sent in chunks."""
+    if framing < 0 or response.status in NO_BODY or response.status < 200 or ex.request.method == b"HEAD":
+        return framing
+    return framing if b"content-length" in response.headers else UNTIL_CLOSE
 
 
 def body_framing(ex: Exchange) -> int:

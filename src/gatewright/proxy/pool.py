@@ -92,15 +92,14 @@ class Pool:
         try:
             self.waiters.remove(exchange)
         except ValueError:
-            pass  # it was handed a connection, or failed, in the same turn
+            return  # it was handed a connection, or failed, in the same turn
+        if not self.waiters:
+            self.world.unwatch(self)
 
     def give_back(self, connection: H1Client) -> None:
         """``connection`` is free and can be used again. Hot."""
         if self.waiters:
-            exchange = self.waiters.popleft()
-            if not self.waiters:
-                self.world.unwatch(self)
-            exchange.connected(connection)
+            self._first().connected(connection)
         elif self.closed or len(self.idle) >= self.most_idle:
             connection.close()
         else:
@@ -108,23 +107,30 @@ class Pool:
 
     def connected(self, connection: H1Client) -> None:
         """A connection that :meth:`World.connect` opened."""
+        if not connection.alive:  # closed again before anybody could use it
+            self.failed(ports.CONNECT)
+            return
         self.connecting -= 1
+        connection.pooled = True
+        if not self.waiters:  # who had asked for it has been served or has gone
+            connection.deadline = self.world.now + self.spec.idle_timeout
+            self.world.watch(connection)
         self.give_back(connection)
 
     def failed(self, condition: str) -> None:
-        """A connection could not be opened: the exchange that waits longest is told why."""
+        """A connection could not be opened: the exchange that waits longest is told why, the next one may try."""
         self.connecting -= 1
         self.open -= 1
         if self.waiters:
-            self.waiters.popleft().upstream_failed(condition)
+            self._first().upstream_failed(condition)
+            self._refill()
 
     def lost(self, connection: H1Client) -> None:
         """``connection`` is gone. A waiter may have its place."""
         self.open -= 1
         if connection in self.idle:
             self.idle.remove(connection)
-        if self.waiters and self.connecting < len(self.waiters) and self.open < self.most_open:
-            self._connect()
+        self._refill()
 
     def close(self) -> None:
         """The endpoint is no longer used: idle connections go now, the others when they come back."""
@@ -138,6 +144,18 @@ class Pool:
         while self.waiters and self.waiters[0].wait_until <= now:
             self.waiters.popleft().upstream_failed(ports.OVERLOADED)
         self._watch()
+
+    def _first(self) -> Exchange:
+        """The exchange that waits longest, which no longer does."""
+        exchange = self.waiters.popleft()
+        if not self.waiters:
+            self.world.unwatch(self)
+        return exchange
+
+    def _refill(self) -> None:
+        """There is room again: open a connection for a waiter for whom none is being opened."""
+        if self.connecting < len(self.waiters) and self.open < self.most_open:
+            self._connect()
 
     def _connect(self) -> None:
         self.open += 1

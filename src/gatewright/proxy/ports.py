@@ -83,6 +83,9 @@ class UpstreamConnection(Protocol):
     def resume(self) -> None:
         """Go on reading the response."""
 
+    def switch(self) -> None:
+        """The 101 has been passed on: carry bytes both ways from now on."""
+
     def cancel(self) -> None:
         """Nobody wants the response any more: the connection is given up."""
 

@@ -9,7 +9,7 @@ import msgspec
 from gatewright.http.head import ResponseHead
 from gatewright.http.headers import Headers
 from gatewright.http.reply import Reply
-from gatewright.http.status import phrase
+from gatewright.http.status import NO_BODY, phrase
 from gatewright.reasons import REASONS
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def compose(ex: Exchange, reply: Reply) -> tuple[ResponseHead, bytes]:
     headers = Headers()
     added = headers.added
     body = reply.body
+    if reply.status in NO_BODY:
+        body = b""
     if body is None:
         body = problem(reply.status, reply.reason, reply.detail, ex.request_id) if reply.status >= 400 else b""
         content_type = _PROBLEM
@@ -52,7 +54,7 @@ def compose(ex: Exchange, reply: Reply) -> tuple[ResponseHead, bytes]:
         content_type = reply.content_type
     if body:
         added.append((b"content-type", content_type))
-    if reply.status not in {204, 304}:
+    if reply.status not in NO_BODY:
         added.append((b"content-length", b"%d" % len(body)))
     added.extend(reply.headers)
     return ResponseHead(reply.status, headers), body

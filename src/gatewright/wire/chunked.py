@@ -48,9 +48,9 @@ _FORBIDDEN_TRAILERS = frozenset(
 class ChunkedReader:
     """Takes a chunked body apart.
 
-    ``feed`` returns the pieces of content found. When ``done`` is set the body is over, ``trailers`` holds the trailer
-    fields and ``rest`` the bytes behind it. Raises ProtocolError ``request.malformed`` (400) for anything that is not
-    exactly the grammar: bare LF, signs or spaces around a size, a missing CRLF, more than 2**60 bytes.
+    ``feed`` returns the content found, in one piece at most. When ``done`` is set the body is over, ``trailers`` holds
+    the trailer fields and ``rest`` the bytes behind it. Raises ProtocolError ``request.malformed`` (400) for anything
+    that is not exactly the grammar: bare LF, signs or spaces around a size, a missing CRLF, more than 2**60 bytes.
     """
 
     __slots__ = ("_buffer", "_extension_bytes", "_left", "_state", "done", "rest", "trailers")
@@ -65,7 +65,7 @@ class ChunkedReader:
         self.trailers: tuple[Pair, ...] = ()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Read ``data``; return the content in it, in order."""
+        """Read ``data``; return the content in it."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -98,7 +98,8 @@ class ChunkedReader:
             else:
                 self._end(data[at:])
                 break
-        return pieces
+        # Small chunks must not cost more than their bytes: what follows is done once a piece.
+        return pieces if len(pieces) < 2 else [b"".join(pieces)]
 
     def _keep(self, rest: bytes) -> None:
         if self._state == _SIZE and (

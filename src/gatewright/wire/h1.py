@@ -7,7 +7,7 @@ or odd Content-Length or Host, any transfer coding but a single ``chunked``).
 
 Validation is done by C loops over the whole section: deleting all octets that a field value may hold must leave the
 line ends and nothing else. A section costs 3.5 µs for ten fields; a connection that repeats its section pays 0.1 µs
-(:class:`SectionMemo`; benchmarks/micro/bench_h1_head.py).
+(:class:`gatewright.wire.sections.Sections`; benchmarks/micro/bench_h1_head.py).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ MOST_CHANGED = 4
 RequestLine: TypeAlias = "tuple[bytes, bytes, bytes, bytes | None, bytes, int]"
 _REQUEST_LINES: dict[bytes, RequestLine] = {}
 _MOST_KEPT_LINES = 2048
+_MOST_KEPT_STATUS_LINES = 256
 _LONGEST_KEPT_LINE = 256
 #: Status lines that have been understood: there are few of them.
 _STATUS_LINES: dict[bytes, tuple[int, int]] = {}
@@ -60,6 +61,7 @@ class RequestFields(Fields):
     """A request's header section with what it says about framing and the connection."""
 
     __slots__ = ("connection", "expects", "framing", "host", "upgrade")
+    ours = NOT_FORWARDED
 
     def __init__(self, section: bytes, most: int) -> None:
         pairs, lines = parse_fields(section, most)
@@ -91,6 +93,7 @@ class ResponseFields(Fields):
     """A response's header section with what it says about framing and the connection."""
 
     __slots__ = ("connection", "events", "framing", "upgrade")
+    ours = HOP_BY_HOP
 
     def __init__(self, section: bytes, most: int) -> None:
         pairs, lines = parse_fields(section, most)
@@ -170,9 +173,10 @@ def parse_status_line(line: bytes) -> tuple[int, int]:
     status = int(code)
     if status < 100 or line.translate(None, VALUE_OCTETS):
         raise ProtocolError("upstream.malformed", 502, "the status line is malformed")
-    if len(_STATUS_LINES) >= 256:
-        _STATUS_LINES.clear()
-    _STATUS_LINES[line] = version, status
+    if len(line) <= _LONGEST_KEPT_LINE:
+        if len(_STATUS_LINES) >= _MOST_KEPT_STATUS_LINES:
+            _STATUS_LINES.clear()
+        _STATUS_LINES[line] = version, status
     return version, status
 
 

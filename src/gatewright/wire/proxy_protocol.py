@@ -41,7 +41,8 @@ def _read_v1(data: bytes) -> tuple[int, str | None] | None:
         source = ip_address(words[2].decode("ascii"))
     except ValueError:
         raise _bad("version 1 address malformed") from None
-    if (source.version == 4) != (words[1] == b"TCP4") or not words[4].isdigit():
+    # A zone ("%") may hold anything, and has no place in the protocol.
+    if (source.version == 4) != (words[1] == b"TCP4") or b"%" in words[2] or not words[4].isdigit():
         raise _bad("version 1 address malformed")
     return end + 2, str(source)
 

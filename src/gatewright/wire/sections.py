@@ -122,8 +122,8 @@ def _change(old: F, section: bytes, changing: Changing) -> F | None:
     """The fields of a section in which only the one line has changed; None when that is not so. Hot."""
     begin, end = len(changing.before), len(section) - len(changing.after)
     line = section[begin:end]
-    if not line.startswith(changing.start) or line.translate(None, VALUE_OCTETS):
-        return None  # another name, more than one line, or not a line at all
+    if not line.startswith(changing.start) or line.translate(None, VALUE_OCTETS) or len(line) > _LONGEST_KEPT:
+        return None  # another name, more than one line, not a line at all, or too much to keep
     at, name = changing.at, changing.name
     value = line[len(changing.start) :].strip(b" \t")
     pairs = list(old.pairs)

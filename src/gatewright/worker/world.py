@@ -50,7 +50,7 @@ class World:
         self.rand = random.random
         self.stats = stats
         self.tunnels: set[Tunnel] = set()
-        self._wheel = Wheel(self.now)
+        self._wheel = Wheel(self.now, self.bug)
         self.watch: Callable[[Timed], None] = self._wheel.at
         self.unwatch: Callable[[Timed], None] = self._wheel.drop
         #: Writes the access record of a finished exchange; replaced with the configured log.
@@ -133,7 +133,7 @@ class World:
                     )
         except TimeoutError:
             pool.failed(ports.CONNECT_TIMEOUT)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a host that cannot be one
             pool.failed(ports.CONNECT)
         else:
             pool.connected(connection)

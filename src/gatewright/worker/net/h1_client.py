@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 IDLE, HEAD, BODY, TUNNEL, CLOSED = range(5)
 
 _NEVER = 86_400.0
+_CLOSING_SECONDS = 10.0
 _MOST_HEAD = 64 * 1024
 _MOST_FIELDS = 256
 _MOST_INFORMATIONAL = 16  # 1xx responses before a final one
@@ -41,7 +42,7 @@ class H1Client(asyncio.Protocol):
 
     __slots__ = (
         "alive", "beating", "born", "buffer", "chunked", "deadline", "exchange", "gap", "heard_at", "informational",
-        "keep", "left", "out", "pool", "reader", "sections", "state", "tail", "transport", "tunnel", "used",
+        "keep", "left", "out", "pool", "pooled", "reader", "sections", "state", "tail", "transport", "tunnel", "used",
         "wheel_at", "world",
     )  # fmt: skip
 
@@ -53,6 +54,8 @@ class H1Client(asyncio.Protocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.state = IDLE
         self.alive = False
+        #: Its pool has been handed it, and wants to hear of its end.
+        self.pooled = False
         self.born = 0.0
         self.used = 0
         self.deadline = 0.0
@@ -91,7 +94,8 @@ class H1Client(asyncio.Protocol):
         if state == TUNNEL and self.tunnel is not None:
             self.tunnel.lost(from_client=False)
         exchange, self.exchange = self.exchange, None
-        self.pool.lost(self)
+        if self.pooled:
+            self.pool.lost(self)
         if exchange is not None:
             self._lost_during(exchange, state)
 
@@ -115,9 +119,10 @@ class H1Client(asyncio.Protocol):
         return False
 
     def close(self) -> None:
-        """Close an idle connection."""
+        """Close after what has been written; an endpoint that does not read it in time loses it."""
         self.alive = False
         self.transport.close()
+        self._expect(_CLOSING_SECONDS)
 
     def cancel(self) -> None:
         """The exchange is given up: what is still to come on this connection is nobody's."""
@@ -370,11 +375,16 @@ class H1Client(asyncio.Protocol):
     def _switch(self, exchange: Exchange, fields: ResponseFields, rest: bytes) -> None:
         if exchange.protocol != "websocket" or fields.upgrade != b"websocket":
             raise ProtocolError("upstream.malformed", 502, "a switch of protocols that was not asked for")
-        self.state = TUNNEL
-        self.left = 0
+        self.buffer = rest
         exchange.on_response_head(101, fields, 0)
-        if self.exchange is exchange:
-            exchange.client.tunnel(self, rest)
+        if self.exchange is exchange and exchange.response_started:  # else a response hook waits
+            self.switch()
+
+    def switch(self) -> None:
+        """The 101 has been passed on: carry bytes both ways from now on."""
+        self.state = TUNNEL
+        early, self.buffer = self.buffer, b""
+        self.exchange.client.tunnel(self, early)  # type: ignore[union-attr]
 
     def _incomplete(self, data: bytes) -> None:
         if len(data) > _MOST_HEAD:
@@ -411,7 +421,10 @@ class H1Client(asyncio.Protocol):
         """Nothing came in time: an idle connection is closed, a try has failed."""
         exchange = self.exchange
         if exchange is None:
-            self.close()
+            if self.transport.is_closing():
+                self.transport.abort()
+            else:
+                self.close()
             return
         if self.state == BODY and self.beating and self._heartbeat(exchange):
             return

@@ -106,8 +106,9 @@ class H1Server(ResponseWriter):
         return True
 
     def close(self) -> None:
-        """Close after what has been written."""
+        """Close after what has been written; a client that does not read it in time loses it."""
         self.transport.close()
+        self.limit(self.world.now + self.listener.limits.idle_timeout)
 
     # --- request ------------------------------------------------------------------------------------------------------
 
@@ -425,6 +426,9 @@ class H1Server(ResponseWriter):
         exchange, self.exchange = self.exchange, None
         self.tunnelled = upstream.tunnel = tunnel = Tunnel(self.world, exchange, self, upstream)  # type: ignore[arg-type]
         upstream.exchange = None
+        if self.paused:
+            self.paused = False
+            self.transport.resume_reading()
         if early:
             tunnel.from_upstream(early)
         if self.buffer:
@@ -442,7 +446,9 @@ class H1Server(ResponseWriter):
         """Time is up for what the connection waits for."""
         state = self.state
         exchange = self.exchange
-        if state == HEAD:
+        if self.transport.is_closing() or (state == HEAD and self.blocked):
+            self.transport.abort()
+        elif state == HEAD:
             if self.buffer:
                 self._refuse(ProtocolError("request.timeout", 408))
             else:

@@ -7,6 +7,7 @@ has not, it is registered again. Only a deadline that comes earlier than the reg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 TICK = 0.05
@@ -26,11 +27,13 @@ class Timed(Protocol):
 class Wheel:
     """Sets of timed objects by tick. Each object stands in at most one of them."""
 
-    __slots__ = ("_last", "_ticks")
+    __slots__ = ("_bug", "_last", "_ticks")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, bug: Callable[[str, BaseException], None]) -> None:
         self._ticks: dict[int, set[Timed]] = {}
         self._last = int(now / TICK)
+        #: Told of what an ``on_deadline`` raises; the others have their turn all the same.
+        self._bug = bug
 
     def at(self, timed: Timed) -> None:
         """Register ``timed`` for its deadline, unless it is registered for an earlier tick already."""
@@ -63,18 +66,22 @@ class Wheel:
         current = int(now / TICK)
         while self._last < current:
             self._last += 1
-            members = self._ticks.pop(self._last, None)
-            if not members:
+            members = self._ticks.get(self._last)
+            if members is None:
                 continue
-            for timed in members:
+            # One by one, each out of the set first: an on_deadline may drop others, and what is registered meanwhile
+            # goes to a later tick.
+            while members:
+                timed = members.pop()
                 timed.wheel_at = 0
-            for timed in members:
-                if timed.wheel_at:  # registered again by another's on_deadline
-                    continue
-                if timed.deadline <= now:
-                    timed.on_deadline(now)
-                else:
+                if timed.deadline > now:
                     self.at(timed)
+                    continue
+                try:
+                    timed.on_deadline(now)
+                except Exception as error:  # noqa: BLE001 - a bug in one must not cost the others their time limits
+                    self._bug("a deadline", error)
+            del self._ticks[self._last]
 
     def __len__(self) -> int:
         return sum(map(len, self._ticks.values()))

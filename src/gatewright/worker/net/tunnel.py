@@ -52,7 +52,9 @@ class Tunnel:
         world.tunnels.add(self)
 
     def from_client(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Bytes from the client. Nothing follows our close frame."""
+        if self.closing:
+            return None
         self.exchange.bytes_in += len(data)
         self.deadline = self.world.now + self.idle
         if not self._client_frames.feed(data):
@@ -62,7 +64,9 @@ class Tunnel:
         return None
 
     def from_upstream(self, data: bytes) -> None:
-        """Bytes from the endpoint."""
+        """Bytes from the endpoint. Nothing follows our close frame."""
+        if self.closing:
+            return None
         self.exchange.bytes_out += len(data)
         self.deadline = self.world.now + self.idle
         if not self._upstream_frames.feed(data):
