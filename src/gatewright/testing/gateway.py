@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -226,10 +227,10 @@ class Gateway:
         return sum(each.value for each in self.metrics() if each.name == name and wanted <= each.labels.items())
 
     def log_lines(self, at_least: int = 0) -> list[dict[str, Any]]:
-        """The access log, oldest line first; waits until there are ``at_least`` so many."""
+        """The access log, oldest request first; waits until there are ``at_least`` so many lines."""
         self._wait(lambda: len(self._access) >= at_least, f"{at_least} lines of access log")
         with self._heard:
-            return list(self._access)
+            return sorted(self._access, key=itemgetter("time"))  # workers write in turn
 
     def wait_for(self, event: str, number: int = 1) -> dict[str, Any]:
         """The ``number``-th line of the error log with this event, waiting until it is there."""
