@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from gatewright.worker.world import World
 
 _NEVER = 86_400.0
+_RESET = struct.pack("ii", 1, 0)  # struct linger: what is unsent is thrown away, and the peer gets a reset
 _PIPELINED_AT_MOST = 64 * 1024  # bytes of further requests that are read ahead
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
@@ -312,11 +315,26 @@ class H1Server(ResponseWriter):
     # --- end of an exchange -------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
-        """The response ends early: a reset says so, whatever its framing."""
+        """The response ends early, and the client must notice.
+
+        Half a body shows by its length or chunks; where its end is the end of the connection, only a reset tells.
+        """
         self.keep = False
         self.out = []
-        if self.state != CLOSED:
-            self.transport.abort()
+        if self.state == CLOSED:
+            return
+        exchange = self.exchange
+        if exchange is not None and exchange.request.version != HTTP11:
+            self._reset_on_close()
+        self.transport.abort()
+
+    def _reset_on_close(self) -> None:
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:  # it is closed already
+                return
 
     def done(self) -> None:
         """The exchange is over: read the next request, or close."""
@@ -467,7 +485,7 @@ class H1Server(ResponseWriter):
         elif self.state == BODY:
             exchange.answer(core_reply("request.body_timeout"), 0)
         else:
-            self.transport.abort()
+            self.abort()
             self.exchange = None
             exchange.on_client_gone("client.stalled")
 

@@ -78,7 +78,7 @@ class Listener:
     def abort(self) -> None:
         """Close whatever is still open."""
         for connection in tuple(self.connections):
-            connection.transport.abort()
+            connection.abort()
 
     # --- called by connections ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+"""One real data plane under uvloop, on real sockets, between a client and an origin."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from gatewright.testing.data_plane import DataPlaneServer
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def configuration(url: str, *, listener: str = "", upstream: str = "", route: str = "", good: str = "") -> str:
+    """Everything goes to ``url``, without retries and with short times; ``/good`` to ``good``. Additions begin with a comma."""
+    upstreams = (
+        f'  up: {{endpoints: ["{url}"], timeouts: {{connect: 300ms, first_byte: 300ms, idle: 300ms}}{upstream}}}\n'
+    )
+    if "retries" not in upstream:
+        upstreams = upstreams.replace("up: {", "up: {retries: {attempts: 0}, ")
+    routes = f'  - {{name: all, match: {{paths: ["/*"]}}, to: up{route}}}\n'
+    if good:
+        upstreams += f'  good: {{endpoints: ["{good}"]}}\n'
+        routes += '  - {name: good, match: {paths: ["/good"]}, to: good}\n'
+    if '"unix:' not in listener:
+        listener = f', bind: "127.0.0.1:0"{listener}'
+    return f"""
+version: 1
+drain_timeout: 5s
+telemetry: {{access_log: {{to: "off"}}}}
+listeners: [{{name: public{listener}}}]
+upstreams:
+{upstreams}routes:
+{routes}"""
+
+
+Front = Callable[..., Awaitable[DataPlaneServer]]
+
+
+@pytest.fixture
+async def front() -> AsyncIterator[Front]:
+    """Puts a data plane in front of an origin; in the end nothing may be in use and no bug reported."""
+    made: list[DataPlaneServer] = []
+
+    async def start(origin: Any, **additions: str) -> DataPlaneServer:
+        server = DataPlaneServer(configuration(origin if isinstance(origin, str) else origin.url, **additions))
+        await server.__aenter__()
+        made.append(server)
+        return server
+
+    yield start
+    try:
+        for server in made:
+            await server.settled()
+    finally:
+        for server in made:
+            await server.close()
+    for server in made:
+        assert server.bugs == []
