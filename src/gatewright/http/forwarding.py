@@ -6,6 +6,7 @@ connection sends (see :class:`gatewright.http.headers.Fields`), not once for eac
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TypeAlias
 
@@ -42,6 +43,10 @@ _NOT_REMOVABLE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 VIA = b"1.1 gatewright"
 
 _MOST_HOPS = 50
+
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+#: One parameter of a Forwarded element: quoted strings, whose semicolons do not count, and anything else.
+_PAIR = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^";])+', re.DOTALL)
 
 
 def not_forwarded(base: frozenset[bytes], connection_tokens: frozenset[bytes]) -> frozenset[bytes]:
@@ -110,13 +115,12 @@ def trace_back(peer: str, scheme: bytes, authority: bytes, fields: Fields, trust
         client = hop
         if not trust.covers(hop):
             break
-    chain = ", ".join([*hops, peer])
+    chain = ", ".join([*hops, peer] if peer else hops)  # a peer on a unix socket has no address
     via = fields.all(b"via")
     lines = (
-        b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n"
-        b"forwarded: for=%b;host=%b;proto=%b\r\nvia: %b\r\n"
+        b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nforwarded: for=%b;host=%b;proto=%b\r\nvia: %b\r\n"
     ) % (
-        chain.encode("latin-1"),
+        b"x-forwarded-for: %b\r\n" % chain.encode("latin-1") if chain else b"",
         scheme,
         host,
         _node(client),
@@ -153,9 +157,11 @@ def _addresses(fields: Fields) -> list[str]:
 
 
 def _forwarded_for(listed: bytes) -> list[str]:
+    if b'"' in _QUOTED.sub(b"", listed):  # a quote left open would hide what the next proxy has added
+        return []
     found: list[str] = []
     for element in split_list(listed):
-        for pair in element.split(b";"):
+        for pair in _PAIR.findall(element):
             name, _, value = pair.strip().partition(b"=")
             if name.lower() == b"for":
                 found.append(value.strip(b'"').decode("latin-1"))
