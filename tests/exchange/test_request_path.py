@@ -479,3 +479,13 @@ def test_total_time_of_the_upstream(rig: Rig) -> None:
     rig.advance(1.2)
     assert client.received.startswith(b"HTTP/1.1 504 ")
     assert rig.records[0].reason == "route.timeout"
+
+
+def test_peer_without_an_address(plain: Rig) -> None:
+    client = plain.client(address=None)
+    client.send(GET)
+    origin = plain.origin("a").accept()
+    assert b"x-forwarded-for" not in origin.received
+    assert b"forwarded: for=unknown;host=x;proto=http\r\n" in origin.received
+    origin.send(OK)
+    assert plain.records[0].client_addr == ""

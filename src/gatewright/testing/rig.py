@@ -228,8 +228,8 @@ class Rig:
 
     # --- peers --------------------------------------------------------------------------------------------------------
 
-    def client(self, listener: str = "public", address: tuple[str, int] = ("127.0.0.1", 50_000)) -> Peer:
-        """Connect a client."""
+    def client(self, listener: str = "public", address: tuple[str, int] | None = ("127.0.0.1", 50_000)) -> Peer:
+        """Connect a client; one without an address comes over a unix socket."""
         protocol = H1Server(self.world, self._listeners[listener])
         peer = Peer(self, protocol, address)
         protocol.connection_made(peer.transport)

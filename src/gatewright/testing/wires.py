@@ -16,7 +16,7 @@ class FakeTransport(asyncio.Transport):
     As with real transports, ``connection_lost`` comes in a later turn, and writes after closing are lost.
     """
 
-    def __init__(self, rig: Rig, protocol: asyncio.Protocol, peer: tuple[str, int]) -> None:
+    def __init__(self, rig: Rig, protocol: asyncio.Protocol, peer: tuple[str, int] | None) -> None:
         super().__init__()
         self._rig = rig
         self._protocol = protocol
@@ -41,7 +41,7 @@ class FakeTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Only ``peername`` is known."""
-        return self._peer if name == "peername" else default
+        return (self._peer or "") if name == "peername" else default
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol takes over."""
@@ -147,7 +147,7 @@ class FakeTransport(asyncio.Transport):
 class Peer:
     """The other end of a connection: the client's, or the origin's."""
 
-    def __init__(self, rig: Rig, protocol: asyncio.Protocol, address: tuple[str, int]) -> None:
+    def __init__(self, rig: Rig, protocol: asyncio.Protocol, address: tuple[str, int] | None) -> None:
         self._rig = rig
         self.protocol = protocol
         self.transport = FakeTransport(rig, protocol, address)

@@ -77,7 +77,7 @@ class H1Server(ResponseWriter):
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         peername = transport.get_extra_info("peername")
-        self.peer = peername[0] if isinstance(peername, tuple) else "unix"
+        self.peer = peername[0] if isinstance(peername, tuple) else ""
         if not self.listener.opened(self):
             self._refuse_connection()
             return
