@@ -297,7 +297,8 @@ class AcceptsNeverReads(Origin):
 
     def accepted(self, transport: asyncio.Transport) -> None:
         """A connection has come; nothing will be read from it."""
-        transport.pause_reading()
+        # Not now: uvloop begins to read when connection_made() has returned, whatever was said in it.
+        asyncio.get_running_loop().call_soon(transport.pause_reading)
         self.connections += 1
         self.open += 1
         self._transports.append(transport)
