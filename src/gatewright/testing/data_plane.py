@@ -55,7 +55,7 @@ class DataPlaneServer:
 
     async def apply(self, config: str | Path) -> None:
         """Serve this configuration from the next request on. Raises ConfigError; the old one then stays."""
-        snapshot = build_snapshot([self._file(config)], environ={}).snapshot
+        snapshot = build_snapshot([self._file(config)], environ={"GATEWRIGHT_WORKERS": "1"}).snapshot
         await self.plane.apply(snapshot)
         self.plane.world.log = self.records.append
         for listener in snapshot.listeners:
