@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections import Counter
+from functools import partial
 from typing import Any
 
+import psutil
 import pytest
 import websockets
 
@@ -83,9 +87,10 @@ class Clients:
             if answer.get(b"connection") == b"close":
                 return
 
-    async def more(self, count: int) -> None:
+    async def more(self, count: int, failures: int = 0) -> None:
+        """Wait until so many more are served, or more have failed than ``failures``."""
         goal = self.served + count
-        await eventually(lambda: self.served >= goal or self.failures, 30)
+        await eventually(lambda: self.served >= goal or len(self.failures) > failures, 30)
 
 
 async def test_ten_changes_under_load_cost_nothing(gateway: Any) -> None:
@@ -121,3 +126,50 @@ async def test_ten_changes_under_load_cost_nothing(gateway: Any) -> None:
     print([e for e in made.events if e["level"] != "info"])
     lines = await asyncio.to_thread(made.log_lines, clients.served + 11)
     assert Counter(line["status"] for line in lines) == {200: clients.served + 10, 101: 1}
+
+
+async def test_a_killed_worker_fails_what_it_was_serving_and_nothing_else(gateway: Any) -> None:
+    async with origins.echo() as echo:
+        made: Gateway = await asyncio.to_thread(gateway, CONFIG.format(echo=echo.url, sockets=echo.url, version=1))
+        clients = Clients(made.port)
+        tasks = [asyncio.ensure_future(clients.run(number)) for number in range(32)]
+        loop = asyncio.get_running_loop()
+        took, lost = [], 0
+        for number in range(1, 4):
+            await clients.more(200, failures=lost)
+            victim = (await asyncio.to_thread(lambda: made.pids))["worker 0"]
+            held = sum(each.status == "ESTABLISHED" for each in connections(victim, made.port))
+            began = loop.time()
+            os.kill(victim, signal.SIGKILL)
+            event = await asyncio.to_thread(made.wait_for, "worker.exited", number)
+            assert event["worker_pid"] == victim
+            served_again = partial(another_than, made, victim)
+            await asyncio.to_thread(made.until, served_again)
+            async with asyncio.TaskGroup() as group:  # some of these wait in the queue of the slot
+                for _ in range(8):
+                    group.create_task(one(made.port))
+            took.append(loop.time() - began)
+            assert len(clients.failures) - lost <= held, "the other worker's connections go on"
+            lost = len(clients.failures)
+        await clients.more(200, failures=lost)
+        clients.going = False
+        await asyncio.gather(*tasks)
+    assert min(took) < 0.5, took
+    assert lost > 0, "nobody was there when it happened"
+    assert all("reset" in failure.lower() or "Incomplete" in failure for failure in clients.failures), clients.failures
+    statuses = Counter(line["status"] for line in await asyncio.to_thread(made.log_lines))
+    assert set(statuses) == {200}
+
+
+def another_than(made: Gateway, pid: int) -> bool:
+    return made.pids.get("worker 0") not in {pid, None}
+
+
+def connections(pid: int, port: int) -> list[Any]:
+    """The connections of a process on a port of its own."""
+    return [each for each in psutil.Process(pid).net_connections("tcp") if each.laddr and each.laddr.port == port]
+
+
+async def one(port: int) -> None:
+    async with RawClient(port, deadline=20) as client:
+        assert (await client.get(b"/one")).status == 200
