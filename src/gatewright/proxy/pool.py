@@ -64,6 +64,8 @@ class Pool:
         self.connect_timeout = connect_timeout
         self.most_open = max(1, -(-spec.max_connections // workers))
         self.most_idle = max(0, -(-spec.max_idle // workers))
+        for _ in range(len(self.waiters)):  # there may be room for more now
+            self._refill()
 
     def take(self) -> H1Client | None:
         """An idle connection, or None. Hot."""
@@ -77,7 +79,8 @@ class Pool:
 
     def wait(self, exchange: Exchange) -> None:
         """Queue ``exchange`` for a connection; it fails at once when the queue is full."""
-        if len(self.waiters) >= self.spec.max_waiting and self.open >= self.most_open:
+        # Those for whom a connection is being opened are not in anybody's way.
+        if len(self.waiters) - self.connecting >= self.spec.max_waiting and self.open >= self.most_open:
             exchange.upstream_failed(ports.OVERLOADED)
             return
         exchange.wait_until = self.world.now + self.spec.wait_timeout
