@@ -184,7 +184,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert 0 <= pool.connecting == self.world.dialled
         assert pool.connecting <= pool.open <= self.most
         assert len(pool.idle) <= max(pool.spec.max_idle, 4)
-        assert len(pool.waiters) <= pool.spec.max_waiting + 9
+        assert len(pool.waiters) <= 9 + 3  # of the largest limits: who waits and who is being connected for
         if pool.waiters:  # somebody is being connected for, or the time of all is being kept
             assert not [each for each in pool.idle if each.alive]
             kept = pool.wheel_at and pool.deadline <= pool.waiters[0].wait_until
