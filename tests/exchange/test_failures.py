@@ -406,3 +406,26 @@ def test_new_configuration_keeps_what_runs(rig: Rig) -> None:
     client.send(GET)
     rig.origin("b").accept().send(OK)
     assert status(client.take()) == 200
+
+
+def test_what_a_drain_breaks_off_is_logged_as_such(rig: Rig) -> None:
+    rig.apply(route("all", to="a"), upstream("a"))
+    client = rig.client()
+    client.send(GET)
+    origin = rig.origin("a").accept()
+    for listener in rig._listeners.values():
+        listener.abort()
+    rig.settle()
+    assert client.closed
+    assert origin.closed
+    assert rig.records[0].reason == "listener.draining"
+
+
+def test_response_with_two_content_types_passes(rig: Rig) -> None:
+    rig.apply(route("all", to="a"), upstream("a"))
+    client = rig.client()
+    client.send(GET)
+    rig.origin("a").accept().send(
+        b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ncontent-type: c/d\r\ncontent-length: 2\r\n\r\nok"
+    )
+    assert status(client.received) == 200

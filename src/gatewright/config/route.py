@@ -143,7 +143,7 @@ class WebSocket(Model):
     idle_timeout: Positive = 300.0
     """How long nothing may come from either side."""
     max_message: Size | None = None
-    """Bytes of the largest WebSocket message that passes."""
+    """Bytes of the largest WebSocket message that passes, as it is sent: compressed, where the two sides compress."""
 
 
 class ServerSentEvents(Model):

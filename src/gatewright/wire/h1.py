@@ -54,7 +54,9 @@ _VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"})
 _LONGEST_METHOD = 32
 _NO_TOKENS: frozenset[bytes] = frozenset()
+#: Fields that may stand once in a request; in a response only those that frame it.
 _SINGLE = (b"content-length", b"transfer-encoding", b"host", b"content-type")
+_SINGLE_IN_RESPONSE = _SINGLE[:2]
 
 
 class RequestFields(Fields):
@@ -68,7 +70,7 @@ class RequestFields(Fields):
         super().__init__(pairs, lines)
         index = self.index
         if len(index) != len(pairs):
-            _refuse_repeated(pairs)
+            _refuse_repeated(pairs, _SINGLE)
         #: Body length in bytes, or CHUNKED.
         self.framing = request_framing(index)
         self.connection = connection_tokens(self, index.get(b"connection"))
@@ -100,7 +102,7 @@ class ResponseFields(Fields):
         super().__init__(pairs, lines)
         index = self.index
         if len(index) != len(pairs):
-            _refuse_repeated(pairs)
+            _refuse_repeated(pairs, _SINGLE_IN_RESPONSE)
         #: Body length in bytes, CHUNKED or UNTIL_CLOSE; the method and the status may overrule it.
         self.framing = response_framing(index)
         self.connection = connection_tokens(self, index.get(b"connection"))
@@ -206,10 +208,10 @@ def parse_fields(section: bytes, most: int) -> tuple[list[Pair], list[bytes]]:
     return pairs, lines
 
 
-def _refuse_repeated(pairs: list[Pair]) -> None:
+def _refuse_repeated(pairs: list[Pair], single: tuple[bytes, ...]) -> None:
     """Fields that frame or address the message may stand once (RFC 9112 sections 3.2, 6.3)."""
     names = [name for name, _ in pairs]
-    for name in _SINGLE:
+    for name in single:
         if names.count(name) > 1:
             reason = "request.host" if name == b"host" else "request.ambiguous"
             raise ProtocolError(reason, 400, f"{name.decode()} is repeated")

@@ -76,9 +76,12 @@ class Listener:
                 connection.close()
 
     def abort(self) -> None:
-        """Close whatever is still open."""
+        """Close whatever is still open: the time for ending in order is over."""
         for connection in tuple(self.connections):
+            exchange = connection.exchange
             connection.abort()
+            if exchange is not None:
+                exchange.on_client_gone("listener.draining")
 
     # --- called by connections ----------------------------------------------------------------------------------------
 
