@@ -104,7 +104,8 @@ class PathRewrite:
         self._strip = (spec.strip_prefix or "").rstrip("/").encode()
         self._add = (spec.add_prefix or "").rstrip("/").encode()
         self._pattern = re.compile(spec.regex.encode()) if spec.regex else None
-        self._replacement = re.sub(r"\$(\d+)", r"\\g<\1>", spec.replacement).encode()
+        #: Text with groups of the match, then the name of a parameter, then text …
+        self._replacement = tuple(piece.encode() for piece in _PLACE.split(spec.replacement))
 
     def __call__(self, ex: Exchange) -> bytes:
         """The path for the upstream; normalised again, for a parameter may hold what a prefix made dangerous."""
@@ -118,11 +119,17 @@ class PathRewrite:
         ):
             path = path[len(self._strip) :] or b"/"
         if self._pattern is not None:
-            path = self._pattern.sub(self._replacement, path)
+            found = self._pattern.search(path)
+            if found is not None:
+                path = path[: found.start()] + self._replace(found, ex) + path[found.end() :]
         path = self._add + path
         if path[:1] != b"/":
             path = b"/" + path
         return normalise_path(path)
+
+    def _replace(self, found: re.Match[bytes], ex: Exchange) -> bytes:
+        pieces = self._replacement
+        return b"".join([_value(ex, piece) if i % 2 else found.expand(piece) for i, piece in enumerate(pieces)])
 
 
 class SplitChoice:
