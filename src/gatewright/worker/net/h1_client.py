@@ -414,8 +414,9 @@ class H1Client(asyncio.Protocol):
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _expect(self, seconds: float) -> None:
-        self.deadline = self.world.now + seconds
-        self.world.watch(self)
+        self.deadline = deadline = self.world.now + seconds
+        if not self.wheel_at or deadline < (self.wheel_at - 1) * TICK:
+            self.world.watch(self)
 
     def on_deadline(self, now: float) -> None:
         """Nothing came in time: an idle connection is closed, a try has failed."""

@@ -105,7 +105,7 @@ class H1Server(ResponseWriter):
         self.keep = False
         exchange = self.exchange
         if exchange is not None and not exchange.response_started:
-            self.limit(self.world.now + _HALF_CLOSED_SECONDS)
+            self._within(_HALF_CLOSED_SECONDS)
         return True
 
     def close(self) -> None:
@@ -224,10 +224,11 @@ class H1Server(ResponseWriter):
         else:
             self.in_hand = len(rest) >= framing
         exchange.begin()
-        self._body_timeout()
         if self.state == BODY:
             if rest:
                 self._feed(rest)
+            else:
+                self._body_timeout()
         elif self.state == LINGER:
             self._discard(rest)
         conn = exchange.conn
@@ -239,8 +240,9 @@ class H1Server(ResponseWriter):
         exchange = self.exchange
         if exchange is None:  # answered already: read on to the end of the body, to serve the next request
             exchange = _NOBODY
-        self._body_timeout()
         left = self.left
+        if len(data) != left:  # more of it is to come
+            self._body_timeout()
         if left >= 0:
             rest = b""
             if len(data) > left:
@@ -284,11 +286,15 @@ class H1Server(ResponseWriter):
 
     def _body_timeout(self) -> None:
         if self.state == BODY:
-            deadline = self.world.now + self.listener.limits.body_timeout
-            exchange = self.exchange
-            if exchange is not None and exchange.total is not None:
-                deadline = min(deadline, exchange.started + exchange.total)
-            self.limit(deadline)
+            self._within(self.listener.limits.body_timeout)
+
+    def _within(self, seconds: float) -> None:
+        """Set the deadline, no later than the end of the exchange's own time."""
+        at = self.world.now + seconds
+        exchange = self.exchange
+        if exchange is not None and exchange.total is not None:
+            at = min(at, exchange.started + exchange.total)
+        self.limit(at)
 
     def _incomplete(self, data: bytes, end: int) -> bytes:
         """Not a whole head yet, or one behind an empty line. Returns what is to be read now; keeps the rest."""
@@ -401,7 +407,7 @@ class H1Server(ResponseWriter):
         exchange = self.exchange
         if exchange is not None and exchange.conn is not None:
             exchange.conn.pause()
-        self.limit(self.world.now + self.listener.limits.idle_timeout)
+        self._within(self.listener.limits.idle_timeout)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -411,9 +417,7 @@ class H1Server(ResponseWriter):
         self.blocked = False
         exchange = self.exchange
         if exchange is not None:
-            self.deadline = self.world.now + _NEVER
-            if exchange.total is not None:
-                self.limit(exchange.started + exchange.total)
+            self._within(self.listener.limits.body_timeout if self.state == BODY and not self.paused else _NEVER)
             if exchange.conn is not None:
                 exchange.conn.resume()
         elif self.state == HEAD:
@@ -424,7 +428,7 @@ class H1Server(ResponseWriter):
         if self.state == BODY and not self.paused:
             self.paused = True
             self.transport.pause_reading()
-            self.deadline = self.world.now + _NEVER  # it is not the client that is slow
+            self._within(_NEVER)  # it is not the client that is slow
 
     def resume_request(self) -> None:
         """Go on reading the request body."""
@@ -458,7 +462,8 @@ class H1Server(ResponseWriter):
     def limit(self, at: float) -> None:
         """Set the deadline, wherever it was."""
         self.deadline = at
-        self.world.watch(self)
+        if not self.wheel_at or at < (self.wheel_at - 1) * TICK:
+            self.world.watch(self)
 
     def on_deadline(self, now: float) -> None:
         """Time is up for what the connection waits for."""
