@@ -306,4 +306,4 @@ async def test_what_outlasts_a_stop_is_broken_off(front: Any) -> None:
             await origin.seen()
             await server.plane.drain(0.1)
             assert await client.is_closed()
-        assert server.records[0].reason == "client.gone"
+        assert server.records[0].reason == "listener.draining"
