@@ -10,7 +10,7 @@ from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.reply import Reply
 from gatewright.proxy import failures
-from gatewright.proxy.bodies import RequestBody, transform
+from gatewright.proxy.bodies import RequestBody, change_request, change_response, request_framing, response_framing
 from gatewright.proxy.endpoints import FAILED_STATUS, OK
 from gatewright.proxy.forward import request_head
 from gatewright.proxy.respond import compose, core_reply
@@ -203,7 +203,7 @@ class Exchange:
         if body is None:
             conn.start(self, request_head(self), 0)
         else:
-            conn.start(self, request_head(self), failures.body_framing(self))
+            conn.start(self, request_head(self), request_framing(self))
             body.start(conn, again=self.retries.attempts > 0)
             self._resume_request(body)
 
@@ -216,7 +216,7 @@ class Exchange:
         if self.bytes_in > self.max_body:
             return self.answer(core_reply("request.body_too_large"), 0)
         if self.route.request_body_chain:
-            changed = transform(self.route.request_body_chain, self, data, last=False)
+            changed = change_request(self, body, data, last=False)
             if changed is None:
                 return
             data = changed
@@ -234,7 +234,7 @@ class Exchange:
         if self.ended or self.reply is not None or body is None:
             return
         if self.route.request_body_chain:
-            data = transform(self.route.request_body_chain, self, b"", last=True)
+            data = change_request(self, body, b"", last=True)
             if data is None:
                 return
             if self.conn is None:
@@ -294,7 +294,7 @@ class Exchange:
         response = self.response
         framing = self.framing
         if response.headers.dropped:  # type: ignore[union-attr]
-            framing = failures.response_framing(self, response, framing)  # type: ignore[arg-type]
+            self.framing = framing = response_framing(self, response, framing)  # type: ignore[arg-type]
         self.response_started = True
         self.status = response.status  # type: ignore[union-attr]
         self.client.send_head(response, framing)  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ class Exchange:
             self.held.append(data)
             return
         if self.route.response_body_chain:
-            changed = transform(self.route.response_body_chain, self, data, last=False)
+            changed = change_response(self, data, last=False)
             if changed is None:
                 return
             data = changed
@@ -322,7 +322,7 @@ class Exchange:
             return failures.hold_end(self, trailers)
         self.conn = None
         if self.route.response_body_chain:
-            data = transform(self.route.response_body_chain, self, b"", last=True)
+            data = change_response(self, b"", last=True)
             if data is None:
                 return None
             self.bytes_out += len(data)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gatewright.http.headers import NO_FIELDS, Pair
+from gatewright.http.headers import Pair
 from gatewright.http.reply import Reply
-from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
 from gatewright.proxy.endpoints import (
     CANCELLED,
@@ -18,7 +17,6 @@ from gatewright.proxy.endpoints import (
 from gatewright.proxy.families import RETRIES
 from gatewright.proxy.respond import core_reply
 from gatewright.proxy.retry import IDEMPOTENT
-from gatewright.wire.h1 import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from gatewright.http.head import ResponseHead
@@ -196,18 +194,3 @@ def hold_end(ex: Exchange, trailers: tuple[Pair, ...]) -> None:
     """The response ended while a response hook waits. Its connection is no longer ours."""
     ex.conn = None
     ex.vars[_ENDED] = trailers
-
-
-def response_framing(ex: Exchange, response: ResponseHead, framing: int) -> int:
-    """How the response body is framed when fields have been dropped: without its length it is sent in chunks."""
-    if framing < 0 or response.status in NO_BODY or response.status < 200 or ex.request.method == b"HEAD":
-        return framing
-    return framing if b"content-length" in response.headers else UNTIL_CLOSE
-
-
-def body_framing(ex: Exchange) -> int:
-    """How the request body is framed upstream: chunked when a policy has taken its length away."""
-    framing = ex.body.framing  # type: ignore[union-attr]
-    if framing > 0 and ex.request.headers.fields is not NO_FIELDS and b"content-length" not in ex.request.headers:
-        return CHUNKED
-    return framing

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatewright.errors import ProtocolError
-from gatewright.proxy.bodies import MOST_KEPT, RequestBody, transform
+from gatewright.proxy.bodies import MOST_KEPT, RequestBody
 from gatewright.snapshot import model
 from gatewright.testing.rig import Rig, route, upstream
 
@@ -69,24 +68,6 @@ def test_a_large_body_is_not_kept_and_a_client_without_connection_pauses() -> No
     assert other.kept is None
     other.sent(b"x")
     assert other.kept is None
-
-
-class Failing:
-    def answer(self, reply: Any, start: int) -> None:
-        self.reply = reply
-
-
-def test_hooks_follow_each_other_and_a_failed_one_ends_the_exchange() -> None:
-    upper, twice = (lambda _ex, data, _last: data.upper()), (lambda _ex, data, last: data * 2 if not last else data)
-    ex: Any = Failing()
-    assert transform((upper, twice), ex, b"a", last=False) == b"AA"
-    assert transform((upper, twice), ex, b"a", last=True) == b"A"
-
-    def fails(*_: Any) -> bytes:
-        raise ProtocolError("plugin.x.failed", 500)
-
-    assert transform((upper, fails), ex, b"a", last=False) is None
-    assert (ex.reply.status, ex.reply.reason) == (500, "plugin.x.failed")
 
 
 # --- on the wire ----------------------------------------------------------------------------------------------------
