@@ -264,8 +264,9 @@ class Exchange:
         self.framing = framing
         if status == 204 and b"content-length" in fields.index:  # RFC 9110 section 8.6
             self.response.headers.drop(b"content-length")
-        if self.upstream.sticky is not None:  # type: ignore[union-attr]
-            failures.set_cookie(self, self.response)
+        sticky = self.upstream.sticky  # type: ignore[union-attr]
+        if sticky is not None:
+            sticky.on_response(self)
         if self.route.response_chain:
             return self.response_policies(0)
         return self.head_back()

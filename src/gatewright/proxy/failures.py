@@ -19,7 +19,6 @@ from gatewright.proxy.respond import core_reply
 from gatewright.proxy.retry import IDEMPOTENT
 
 if TYPE_CHECKING:
-    from gatewright.http.head import ResponseHead
     from gatewright.proxy.exchange import Exchange
 
 #: Kept-alive connections that may turn out to be closed, in a row, before it counts as a failure.
@@ -151,13 +150,6 @@ def let_go(ex: Exchange, outcome: int = CANCELLED) -> None:
         ex.conn = None
         conn.cancel()
     ex.release(outcome, "", ex.world.clock())
-
-
-def set_cookie(ex: Exchange, response: ResponseHead) -> None:
-    """Sticky sessions: lead the client back to this endpoint next time."""
-    cookie = ex.upstream.set_cookie(ex, ex.endpoint)  # type: ignore[union-attr]
-    if cookie is not None:
-        response.headers.added.append((b"set-cookie", cookie))
 
 
 def truncate(ex: Exchange, reason: str) -> None:
