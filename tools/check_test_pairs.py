@@ -26,24 +26,13 @@ ELSEWHERE = {
     "ipc/attached.py": "unit/ipc/test_channel.py",
     "testing/": "exchange/test_first.py",
     # The request path: whole exchanges on scripted connections, in every order, and a corpus of odd requests.
-    "http/forwarding.py": "exchange/test_request_path.py",
-    "proxy/actions.py": "exchange/test_request_path.py",
-    "proxy/bodies.py": "exchange/test_request_path.py",
-    "proxy/exchange.py": "exchange/test_any_order.py",
-    "proxy/failures.py": "exchange/test_failures.py",
-    "proxy/forward.py": "exchange/test_request_path.py",
-    "proxy/pool.py": "exchange/test_failures.py",
-    "proxy/respond.py": "exchange/test_failures.py",
-    "proxy/runtime.py": "exchange/test_request_path.py",
     "snapshot/checking.py": "unit/snapshot/test_policies.py",
     "snapshot/compile.py": "exchange/test_request_path.py",
     "snapshot/lint.py": "golden/shadows.case",
     "snapshot/shadows.py": "golden/shadows.case",
     "snapshot/unavailable.py": "golden/unavailable.case",
-    "wire/": "exchange/test_corpus.py",
     "worker/net/": "exchange/test_request_path.py",
     "worker/server.py": "processes/test_reload.py",
-    "worker/world.py": "processes/test_reload.py",
 }
 
 

@@ -289,6 +289,16 @@ def test_a_connection_that_is_gone_before_its_pool_has_it_is_a_failed_attempt(ri
     assert (pool.open, pool.connecting) == (1, 1) or client.received.startswith(b"HTTP/1.1 502 ")
 
 
+def test_a_connection_that_is_being_closed_is_not_handed_out(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.origin("a").accept().send(OK)
+    pool = pool_of(rig)
+    pool.idle[0].alive = False
+    assert pool.take() is None
+    assert pool.idle == []
+
+
 def test_a_closed_pool_keeps_nothing_that_comes_back(rig: Rig) -> None:
     client = rig.client()
     client.send(GET)
