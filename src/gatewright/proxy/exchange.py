@@ -12,7 +12,6 @@ from gatewright.http.reply import Reply
 from gatewright.proxy import failures
 from gatewright.proxy.bodies import RequestBody, change_request, change_response, request_framing, response_framing
 from gatewright.proxy.endpoints import FAILED_STATUS, OK
-from gatewright.proxy.forward import request_head
 from gatewright.proxy.respond import compose, core_reply
 from gatewright.proxy.tree import NO_PARAMS
 
@@ -201,9 +200,9 @@ class Exchange:
         self.conn = conn
         body = self.body
         if body is None:
-            conn.start(self, request_head(self), 0)
+            conn.start(self, 0)
         else:
-            conn.start(self, request_head(self), request_framing(self))
+            conn.start(self, request_framing(self))
             body.start(conn, again=self.retries.attempts > 0)
             self._resume_request(body)
 

@@ -65,8 +65,8 @@ class Downstream(Protocol):
 class UpstreamConnection(Protocol):
     """A connection to an endpoint, serving one exchange at a time."""
 
-    def start(self, exchange: Exchange, head: list[bytes], framing: int) -> None:
-        """Send a request head; a body follows when ``framing`` is not 0."""
+    def start(self, exchange: Exchange, framing: int) -> None:
+        """Send the exchange's request head; a body follows when ``framing`` is not 0."""
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request body."""

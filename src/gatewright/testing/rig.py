@@ -27,7 +27,6 @@ from gatewright.plugins.registry import Registry, load_registry
 from gatewright.proxy import ports
 from gatewright.proxy.endpoints import Endpoint
 from gatewright.proxy.exchange import Exchange
-from gatewright.proxy.pool import Pool
 from gatewright.proxy.record import WorkerStats
 from gatewright.proxy.runtime import Runtime
 from gatewright.proxy.shared import SharedTable
@@ -36,11 +35,9 @@ from gatewright.snapshot import model
 from gatewright.snapshot.build import build_snapshot
 from gatewright.snapshot.compile import compile_snapshot
 from gatewright.testing.wires import Peer
-from gatewright.worker.net.h1_client import H1Client
-from gatewright.worker.net.h1_server import H1Server
 from gatewright.worker.net.listener import Listener
 from gatewright.worker.net.timers import TICK
-from gatewright.worker.world import World
+from gatewright.worker.world import AnyPool, World
 
 
 class Waiting:
@@ -92,7 +89,11 @@ class _RigWorld(World):
         self.rig.calls.append(call)
         return call
 
-    def connect(self, pool: Pool, endpoint: Endpoint) -> None:
+    def soon(self, callback: Callable[[], None]) -> None:
+        """In the next turn of the rig."""
+        self.rig.soon(callback)
+
+    def connect(self, pool: AnyPool, endpoint: Endpoint) -> None:
         """The test decides what becomes of it."""
         self.rig.origin_at(endpoint).dialled(pool)
 
@@ -133,10 +134,10 @@ class Origin:
     def __init__(self, rig: Rig, endpoint: Endpoint) -> None:
         self._rig = rig
         self.endpoint = endpoint
-        self._dialled: deque[Pool] = deque()
+        self._dialled: deque[AnyPool] = deque()
         self.connections: list[Peer] = []
 
-    def dialled(self, pool: Pool) -> None:
+    def dialled(self, pool: AnyPool) -> None:
         """The gateway wants a connection."""
         self._dialled.append(pool)
 
@@ -149,7 +150,7 @@ class Origin:
         """Take the oldest attempt. Raises AssertionError when there is none."""
         assert self._dialled, f"the gateway has not tried to connect to {self.endpoint.key}"  # noqa: S101
         pool = self._dialled.popleft()
-        connection = H1Client(self._rig.world, pool)
+        connection = self._rig.world.client(pool)
         peer = Peer(self._rig, connection, (self.endpoint.host, self.endpoint.port))
         connection.connection_made(peer.transport)
         self.connections.append(peer)
@@ -230,7 +231,7 @@ class Rig:
 
     def client(self, listener: str = "public", address: tuple[str, int] | None = ("127.0.0.1", 50_000)) -> Peer:
         """Connect a client; one without an address comes over a unix socket."""
-        protocol = H1Server(self.world, self._listeners[listener])
+        protocol = self._listeners[listener].serve()
         peer = Peer(self, protocol, address)
         protocol.connection_made(peer.transport)
         self.clients.append(peer)

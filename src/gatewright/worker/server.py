@@ -210,7 +210,7 @@ class DataPlane:
     def exchanges(self) -> int:
         """Requests in flight now."""
         listeners = [*self._listeners.values(), *self._closing]
-        open_ones = sum(each.exchange is not None for listener in listeners for each in listener.connections)
+        open_ones = sum(each.in_flight() for listener in listeners for each in listener.connections)
         return open_ones + len(self.world.tunnels)
 
     def stats(self) -> Stats:

@@ -7,32 +7,44 @@ import os
 import random
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gatewright.clock import Clock
 from gatewright.http.fields import http_date
 from gatewright.ipc.messages import Log, Message
 from gatewright.proxy import ports
+from gatewright.proxy.multiplex import MultiplexPool
+from gatewright.proxy.pool import Pool
 from gatewright.worker.net.h1_client import H1Client
+from gatewright.worker.net.h2_client import H2Client
 from gatewright.worker.net.timers import TICK, Timed, Wheel
 from gatewright.worker.spawn import Spawner
 
 if TYPE_CHECKING:
     from gatewright.proxy.endpoints import Endpoint
     from gatewright.proxy.exchange import Exchange
-    from gatewright.proxy.pool import Pool
     from gatewright.proxy.record import WorkerStats
     from gatewright.worker.net.tunnel import Tunnel
 
+#: The connections to an endpoint, one exchange at a time or many.
+AnyPool: TypeAlias = Pool | MultiplexPool
+
 _FLUSH_EVERY = 2  # ticks between flushes of the access log
 _NOTES_PER_SECOND = 10  # reports of one worker that reach the error log; the rest is counted
+
+
+class Writing(Protocol):
+    """Has gathered bytes to be written."""
+
+    def write(self) -> None:
+        """Write them."""
 
 
 class World:
     """One per worker."""
 
     __slots__ = (
-        "_flush", "_flush_in", "_id_count", "_id_prefix", "_loop", "_notes_left", "_publish", "_second", "_spawner",
+        "_dirty", "_flush", "_flush_in", "_id_count", "_id_prefix", "_loop", "_notes_left", "_publish", "_second", "_spawner",
         "_suppressed", "_wheel", "clock", "date_line", "log", "now", "rand", "stats", "tunnels",
         "unwatch", "wall", "watch",
     )  # fmt: skip
@@ -61,6 +73,7 @@ class World:
         self.date_line = b""
         self._notes_left = _NOTES_PER_SECOND
         self._suppressed = 0
+        self._dirty: list[Writing] = []
         self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = int.from_bytes(os.urandom(3), "big")
         self.set_date()
@@ -101,6 +114,21 @@ class World:
         """Call back after ``delay`` seconds. For retries, not for every request."""
         return self._loop.call_later(delay, callback)
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back when what the loop is at now is done."""
+        self._loop.call_soon(callback)
+
+    def write_soon(self, connection: Writing) -> None:
+        """Let ``connection`` write at the end of this turn of the loop: what several exchanges send goes in one."""
+        if not self._dirty:
+            self.soon(self._write)
+        self._dirty.append(connection)
+
+    def _write(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.write()
+
     def log_to(self, append: Callable[[Exchange], None] | None, flush: Callable[[], None] | None) -> None:
         """Where access records go from now on."""
         self.log = append or _no_log
@@ -117,20 +145,23 @@ class World:
         """Await in a Task, then resume."""
         return self._spawner.spawn(_await(awaitable, resume), "policy")
 
-    def connect(self, pool: Pool, endpoint: Endpoint) -> None:
+    def client(self, pool: AnyPool) -> H1Client | H2Client:
+        """A connection for ``pool``, not yet connected."""
+        return H2Client(self, pool) if isinstance(pool, MultiplexPool) else H1Client(self, pool)
+
+    def connect(self, pool: AnyPool, endpoint: Endpoint) -> None:
         """Open a connection for ``pool``."""
         self._spawner.spawn(self._connect(pool, endpoint), "connect")
 
-    async def _connect(self, pool: Pool, endpoint: Endpoint) -> None:
+    async def _connect(self, pool: AnyPool, endpoint: Endpoint) -> None:
         loop = self._loop
+        connection = self.client(pool)
         try:
             async with asyncio.timeout(pool.connect_timeout):
                 if endpoint.host.startswith("/"):
-                    _, connection = await loop.create_unix_connection(lambda: H1Client(self, pool), endpoint.host)
+                    await loop.create_unix_connection(lambda: connection, endpoint.host)
                 else:
-                    _, connection = await loop.create_connection(
-                        lambda: H1Client(self, pool), endpoint.host, endpoint.port
-                    )
+                    await loop.create_connection(lambda: connection, endpoint.host, endpoint.port)
         except TimeoutError:
             pool.failed(ports.CONNECT_TIMEOUT)
         except (OSError, ValueError):  # ValueError: a host that cannot be one

@@ -10,6 +10,7 @@ from gatewright.http.head import HTTP11
 from gatewright.http.headers import Pair
 from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
+from gatewright.proxy.forward import request_head
 from gatewright.proxy.respond import core_reply
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, UNTIL_CLOSE, ResponseFields, parse_status_line
@@ -132,8 +133,9 @@ class H1Client(asyncio.Protocol):
 
     # --- request ------------------------------------------------------------------------------------------------------
 
-    def start(self, exchange: Exchange, head: list[bytes], framing: int) -> None:
-        """Send a request head. Hot."""
+    def start(self, exchange: Exchange, framing: int) -> None:
+        """Send the request's head. Hot."""
+        head = request_head(exchange)
         self.exchange = exchange
         self.state = HEAD
         self.used += 1

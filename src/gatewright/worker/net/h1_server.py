@@ -16,8 +16,10 @@ from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.respond import core_reply
 from gatewright.wire.chunked import ChunkedReader
 from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, read_request_line
+from gatewright.wire.h2.frames import PREFACE_LINE
 from gatewright.wire.sections import Sections
 from gatewright.worker.net.h1_client import WRITE_HIGH, WRITE_LOW
+from gatewright.worker.net.h1_rules import NOBODY, kept_by_http10, same_authority, too_long
 from gatewright.worker.net.h1_writer import BODY, BUSY, CLOSED, HEAD, LINGER, TUNNEL, ResponseWriter
 from gatewright.worker.net.timers import TICK
 from gatewright.worker.net.tunnel import Tunnel
@@ -108,6 +110,22 @@ class H1Server(ResponseWriter):
             self._within(_HALF_CLOSED_SECONDS)
         return True
 
+    def drain(self, *, new_too: bool) -> None:
+        """Serve no further request. One in flight is answered; a connection that had none is ``new``."""
+        if self.state == HEAD and not self.buffer and (new_too or self.requests):
+            self.close()
+
+    def give_up(self) -> None:
+        """The time for ending in order is over."""
+        exchange = self.exchange
+        self.abort()
+        if exchange is not None:
+            exchange.on_client_gone("listener.draining")
+
+    def in_flight(self) -> int:
+        """How many exchanges there are."""
+        return int(self.exchange is not None)
+
     def close(self) -> None:
         """Close after what has been written; a client that does not read it in time loses it."""
         self.transport.close()
@@ -151,7 +169,10 @@ class H1Server(ResponseWriter):
                 self._request(data, end)
                 data, self.buffer = self.buffer, b""
         except ProtocolError as error:
-            self._refuse(error)
+            if data.startswith(PREFACE_LINE) and self.listener.h2 and not self.requests:
+                self.listener.hand_over(self, data)
+            else:
+                self._refuse(error)
             return
         finally:
             self.reading = False
@@ -166,7 +187,7 @@ class H1Server(ResponseWriter):
         if end > limits.header_bytes:
             raise ProtocolError("request.headers_too_large", 431)
         if eol > limits.target_bytes:
-            raise _too_long(data[:eol], limits.target_bytes)
+            raise too_long(data[:eol], limits.target_bytes)
         method, target, path, query, authority, version = read_request_line(data[:eol])
         runtime = listener.runtime
         fields = self.sections.read(data[eol + 2 : end], limits.headers)
@@ -175,10 +196,10 @@ class H1Server(ResponseWriter):
         if version == HTTP11 and fields.host is not None:
             self.keep = b"close" not in fields.connection and not self.eof
         else:
-            self.keep = _kept_by_http10(version, fields)
+            self.keep = kept_by_http10(version, fields)
         host = self.host
         if authority:
-            host = _same_authority(authority, fields.host)
+            host = same_authority(authority, fields.host)
         else:
             authority = fields.host or b""
         origin = self.origin
@@ -239,7 +260,7 @@ class H1Server(ResponseWriter):
         """A piece of a request body."""
         exchange = self.exchange
         if exchange is None:  # answered already: read on to the end of the body, to serve the next request
-            exchange = _NOBODY
+            exchange = NOBODY
         left = self.left
         if len(data) != left:  # more of it is to come
             self._body_timeout()
@@ -275,7 +296,7 @@ class H1Server(ResponseWriter):
         if self.state != BODY:
             return
         self.buffer = rest
-        if exchange is _NOBODY:
+        if exchange is NOBODY:
             self._next()
             return
         self.state = BUSY
@@ -306,7 +327,7 @@ class H1Server(ResponseWriter):
             raise ProtocolError("request.malformed", 400, "the request begins with a line end")
         eol = data.find(b"\r\n")
         if (len(data) if eol < 0 else eol) > limits.target_bytes:
-            raise _too_long(data, limits.target_bytes)
+            raise too_long(data, limits.target_bytes)
         if len(data) > limits.header_bytes:
             raise ProtocolError("request.headers_too_large", 431)
         if data.count(b"\n") != data.count(b"\r\n"):
@@ -525,43 +546,3 @@ class H1Server(ResponseWriter):
         self.state = LINGER
         self.write_problem(503, "listener.connections", "")
         self.close()
-
-
-class _Nobody:
-    """Takes a request body whose exchange is over."""
-
-    __slots__ = ()
-    conn = None
-
-    def on_request_body(self, data: bytes) -> None:
-        """Thrown away; it is bounded, for it was in hand when the answer was made."""
-
-    def on_request_end(self, trailers: tuple[Pair, ...]) -> None:
-        """Nothing to do."""
-
-
-_NOBODY = cast("Exchange", _Nobody())
-
-
-def _kept_by_http10(version: int, fields: RequestFields) -> bool:
-    """Whether an HTTP/1.0 client wants its connection kept. Raises ProtocolError for what HTTP/1.0 has not."""
-    if version == HTTP11:
-        raise ProtocolError("request.host", 400, "an HTTP/1.1 request needs a Host")
-    if fields.framing == CHUNKED:
-        raise ProtocolError("request.ambiguous", 400, "Transfer-Encoding in an HTTP/1.0 request")
-    return b"keep-alive" in fields.connection
-
-
-def _too_long(line: bytes, most: int) -> ProtocolError:
-    """414 when it is the target that is long; a method as long as that is malformed."""
-    space = line.find(b" ", 0, 64)
-    if space < 0:
-        return ProtocolError("request.malformed", 400, "the request line is malformed")
-    return ProtocolError("request.target_too_long", 414, f"more than {most} bytes")
-
-
-def _same_authority(authority: bytes, host: bytes | None) -> bytes:
-    """The absolute form names the host; a Host that says something else is a trap (RFC 9112 section 3.2.2)."""
-    if host is not None and host.lower() != authority.lower():
-        raise ProtocolError("request.ambiguous", 400, "Host differs from the request target")
-    return parse_authority(authority)

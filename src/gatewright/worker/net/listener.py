@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gatewright.errors import ProtocolError
 from gatewright.proxy.families import REFUSED
 from gatewright.proxy.record import RefusedRequest
 from gatewright.wire.proxy_protocol import read_proxy_header
 from gatewright.worker.net.h1_server import H1Server
-from gatewright.worker.net.h1_writer import HEAD
+from gatewright.worker.net.h2_server import H2Server
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
@@ -23,36 +23,48 @@ if TYPE_CHECKING:
 _BACKLOG = 4096
 
 
+#: A client's connection, of either version of HTTP.
+Connection: TypeAlias = H1Server | H2Server
+
+
 class Listener:
     """One address of one worker. Its runtime is replaced when the configuration changes."""
 
-    __slots__ = ("_server", "closing", "connections", "limits", "most", "name", "runtime", "scheme", "stats", "world")
+    __slots__ = (
+        "_server", "closing", "connections", "h2", "http1", "limits", "most", "name", "runtime", "scheme", "stats",
+        "world",
+    )  # fmt: skip
 
     def __init__(self, world: World, runtime: ListenerRuntime, workers: int) -> None:
         self.world = world
         self.name = runtime.name
         self.scheme = b"http"
         self.stats: ListenerStats = world.stats.listener(runtime.name)
-        self.connections: set[H1Server] = set()
+        self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         #: No connection is to serve another request.
         self.closing = False
         self.runtime = runtime
         self.limits: Limits = runtime.spec.limits
         self.most = 0
+        #: What may be spoken here.
+        self.http1 = self.h2 = True
         self.configure(runtime, workers)
 
     def configure(self, runtime: ListenerRuntime, workers: int) -> None:
         """Serve what ``runtime`` says from the next request on. Every worker takes its share of the connections."""
         self.runtime = runtime
         self.limits = runtime.spec.limits
+        protocols = runtime.spec.protocols
+        self.http1 = "http1" in protocols
+        self.h2 = "h2c" in protocols or "h2" in protocols
         self.most = max(1, -(-self.limits.connections // workers))
 
     # cold: once for each socket
     async def open(self, sock: socket.socket) -> None:
         """Accept on ``sock``, which is ours from now on."""
         loop = asyncio.get_running_loop()
-        factory = self._behind_proxy if self.runtime.spec.proxy_protocol else self._direct
+        factory = self._behind_proxy if self.runtime.spec.proxy_protocol else self.serve
         if sock.family == socket.AF_UNIX:
             self._server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
         else:
@@ -72,20 +84,16 @@ class Listener:
         """
         self.closing = True
         for connection in tuple(self.connections):
-            if connection.state == HEAD and not connection.buffer and (new_too or connection.requests):
-                connection.close()
+            connection.drain(new_too=new_too)
 
     def abort(self) -> None:
         """Close whatever is still open: the time for ending in order is over."""
         for connection in tuple(self.connections):
-            exchange = connection.exchange
-            connection.abort()
-            if exchange is not None:
-                exchange.on_client_gone("listener.draining")
+            connection.give_up()
 
     # --- called by connections ----------------------------------------------------------------------------------------
 
-    def opened(self, connection: H1Server) -> bool:
+    def opened(self, connection: Connection) -> bool:
         """A client has connected. False: too many, turn it away."""
         self.connections.add(connection)
         stats = self.stats
@@ -93,27 +101,38 @@ class Listener:
         stats.open += 1
         return len(self.connections) <= self.most
 
-    def closed(self, connection: H1Server) -> None:
+    def closed(self, connection: Connection) -> None:
         """A client's connection is gone."""
         self.connections.discard(connection)
         self.stats.open -= 1
 
-    def refused(self, connection: H1Server, error: ProtocolError) -> None:
+    def refused(self, connection: Connection, error: ProtocolError) -> None:
         """A request was refused before it had an exchange."""
         world = self.world
         world.stats.count(REFUSED, error.reason)
         refused = RefusedRequest(self.name, connection.peer, error.status, error.reason, world.clock())
         world.log(cast("Exchange", refused))
 
-    def _direct(self) -> H1Server:
-        return H1Server(self.world, self)
+    def hand_over(self, connection: H1Server, data: bytes) -> None:
+        """The client of a new ``connection`` speaks HTTP/2: ``data`` is what it has sent so far."""
+        self.world.unwatch(connection)
+        self.connections.discard(connection)
+        successor = H2Server(self.world, self)
+        self.connections.add(successor)
+        connection.transport.set_protocol(successor)
+        successor.begin(connection.transport, connection.peer)
+        successor.data_received(data)
+
+    def serve(self) -> Connection:
+        """What serves a new connection; its first bytes may change that (see :meth:`hand_over`)."""
+        return H1Server(self.world, self) if self.http1 else H2Server(self.world, self)
 
     def _behind_proxy(self) -> ProxyHeader:
         return ProxyHeader(self)
 
 
 class ProxyHeader(asyncio.Protocol):
-    """Reads the PROXY header, then lets an :class:`H1Server` have the connection."""
+    """Reads the PROXY header, then lets what speaks HTTP have the connection."""
 
     __slots__ = ("_buffer", "_listener", "_transport", "deadline", "wheel_at")
 
@@ -153,7 +172,7 @@ class ProxyHeader(asyncio.Protocol):
             return
         size, address = found
         self._listener.world.unwatch(self)
-        connection = H1Server(self._listener.world, self._listener)
+        connection = self._listener.serve()
         transport.set_protocol(connection)
         connection.connection_made(transport)
         if address is not None:
