@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from gatewright.testing.certs import Authority
 from gatewright.testing.gateway import Gateway
 from gatewright.testing.rig import Rig
 
@@ -18,6 +19,12 @@ def rig() -> Iterator[Rig]:
     made = Rig()
     yield made
     made.check_idle()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Signs certificates for servers and clients, as files in ``tmp_path``."""
+    return Authority(tmp_path)
 
 
 class StartGateway(Protocol):
