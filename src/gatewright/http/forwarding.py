@@ -41,6 +41,7 @@ NOT_FORWARDED = HOP_BY_HOP | OURS
 _NOT_REMOVABLE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 
 VIA = b"1.1 gatewright"
+VIA_HTTP2 = b"2.0 gatewright"
 
 _MOST_HOPS = 50
 
@@ -88,7 +89,7 @@ class Trust:
 class Origin:
     """On whose behalf a request comes: result of :func:`trace_back`."""
 
-    __slots__ = ("client", "lines", "scheme")
+    __slots__ = ("client", "lines", "packed", "scheme")
 
     def __init__(self, client: str, scheme: bytes, lines: bytes) -> None:
         #: Address of the client, the nearest one that is not a trusted proxy.
@@ -96,9 +97,13 @@ class Origin:
         self.scheme = scheme
         #: X-Forwarded-*, Forwarded and Via, ready to be sent upstream.
         self.lines = lines
+        #: The same as a block of HTTP/2, once that has been asked for.
+        self.packed: bytes | None = None
 
 
-def trace_back(peer: str, scheme: bytes, authority: bytes, fields: Fields, trust: Trust) -> Origin:
+def trace_back(
+    peer: str, scheme: bytes, authority: bytes, fields: Fields, trust: Trust, via: bytes = VIA
+) -> Origin:
     """Find the client behind trusted proxies and write the forwarding fields for the upstream.
 
     Only when the peer itself is trusted are its X-Forwarded-* fields believed; then the list of addresses is walked
@@ -116,7 +121,7 @@ def trace_back(peer: str, scheme: bytes, authority: bytes, fields: Fields, trust
         if not trust.covers(hop):
             break
     chain = ", ".join([*hops, peer] if peer else hops)  # a peer on a unix socket has no address
-    via = fields.all(b"via")
+    seen = fields.all(b"via")
     lines = (
         b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nforwarded: for=%b;host=%b;proto=%b\r\nvia: %b\r\n"
     ) % (
@@ -126,7 +131,7 @@ def trace_back(peer: str, scheme: bytes, authority: bytes, fields: Fields, trust
         _node(client),
         _quoted(host),
         scheme,
-        b", ".join([*via, VIA]),
+        b", ".join([*seen, via]),
     )
     return Origin(client, scheme, lines)
 

@@ -26,7 +26,7 @@ _MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "forwarded", "index", "lines", "not_forwarded", "pairs")
+    __slots__ = ("_blocks", "forwarded", "index", "lines", "not_forwarded", "packed", "pairs")
 
     #: Names that nobody may add when these fields are forwarded: they are written elsewhere.
     ours: ClassVar[frozenset[bytes]] = NONE
@@ -43,6 +43,8 @@ class Fields:
         self.not_forwarded: frozenset[bytes] = NONE
         #: ``block(not_forwarded)``, once it has been asked for.
         self.forwarded: bytes | None = None
+        #: The same as a block of HTTP/2, and the names it was made without.
+        self.packed: tuple[frozenset[bytes], bytes] | None = None
 
     def adopt(self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes]) -> None:
         """Be these fields, whose parts were made elsewhere; takes the place of ``__init__``."""
@@ -51,7 +53,7 @@ class Fields:
         self.lines = lines
         self._blocks = {}
         self.not_forwarded = NONE
-        self.forwarded = None
+        self.forwarded = self.packed = None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of ``name``, in order."""
