@@ -8,7 +8,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 #: From the cheapest to the dearest; folders not named here come last.
-LEVELS = ("unit", "policies", "exchange", "golden", "contract", "perf", "sockets", "processes", "acceptance")
+LEVELS = ("unit", "policies", "exchange", "h2", "golden", "contract", "perf", "sockets", "processes", "acceptance")
 
 
 def level(item: pytest.Item) -> int:
