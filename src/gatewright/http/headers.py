@@ -17,6 +17,10 @@ NONE: frozenset[bytes] = frozenset()
 
 #: Octets that may stand in a field value: HTAB, SP, VCHAR and obs-text (RFC 9110 section 5.5).
 VALUE_OCTETS = bytes([9, *range(32, 127), *range(128, 256)])
+#: Turns every other octet into another one: a value is good when ``value.translate(VALUE_TABLE) == value``. Looking
+#: octets up costs a third of deleting them, for which C makes a table anew each time (70 instead of 290 ns).
+VALUE_TABLE = bytes(octet if octet in VALUE_OCTETS else 33 for octet in range(256))
+_translate = bytes.translate  # as a function it refuses a str, which the method of str would take
 #: Octets of a token (RFC 9110 section 5.6.2).
 TOKEN_OCTETS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -92,7 +96,7 @@ _MOST_NAMES = 1024
 
 def check_field(name: bytes, value: bytes) -> None:
     """Raise ValueError unless both may stand in a header section, and the name is not one that frames the message."""
-    if value.translate(None, VALUE_OCTETS) or name not in _GOOD_NAMES:
+    if _translate(value, VALUE_TABLE) != value or name not in _GOOD_NAMES:
         _check(name, value)
 
 
@@ -165,13 +169,13 @@ class Headers:
         """Make ``value`` the only value of ``name``. Raises ValueError for octets that a value may not hold."""
         if self.added or name in self.fields.index:
             self.drop(name)
-        if value.translate(None, VALUE_OCTETS) or name not in _GOOD_NAMES:
+        if _translate(value, VALUE_TABLE) != value or name not in _GOOD_NAMES:
             _check(name, value)
         self.added.append((name, value))
 
     def add(self, name: bytes, value: bytes) -> None:
         """Add a field, whatever stands there already. Raises ValueError for a bad name or value."""
-        if value.translate(None, VALUE_OCTETS) or name not in _GOOD_NAMES:
+        if _translate(value, VALUE_TABLE) != value or name not in _GOOD_NAMES:
             _check(name, value)
         self.added.append((name, value))
 

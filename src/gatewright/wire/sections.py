@@ -17,7 +17,7 @@ from __future__ import annotations
 from operator import ne
 from typing import Generic, TypeVar
 
-from gatewright.http.headers import VALUE_OCTETS
+from gatewright.http.headers import VALUE_TABLE
 from gatewright.wire.h1 import MOST_CHANGED, TELLING, RequestFields, ResponseFields
 
 F = TypeVar("F", RequestFields, ResponseFields)
@@ -104,7 +104,7 @@ class Sections(Generic[F]):
             name, _, value = line.partition(b":")
             name = name.lower()
             # The same name as before is a good name; what stands in the line is checked as ever.
-            if name != pairs[at][0] or name in TELLING or line.translate(None, VALUE_OCTETS):
+            if name != pairs[at][0] or name in TELLING or line.translate(VALUE_TABLE) != line:
                 return None
             value = value.strip(b" \t")
             new_pairs[at] = name, value
@@ -122,7 +122,7 @@ def _change(old: F, section: bytes, changing: Changing) -> F | None:
     """The fields of a section in which only the one line has changed; None when that is not so. Hot."""
     begin, end = len(changing.before), len(section) - len(changing.after)
     line = section[begin:end]
-    if not line.startswith(changing.start) or line.translate(None, VALUE_OCTETS) or len(line) > _LONGEST_KEPT:
+    if not line.startswith(changing.start) or line.translate(VALUE_TABLE) != line or len(line) > _LONGEST_KEPT:
         return None  # another name, more than one line, not a line at all, or too much to keep
     at, name = changing.at, changing.name
     value = line[len(changing.start) :].strip(b" \t")

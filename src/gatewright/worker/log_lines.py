@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Octets that stand in a line as they are.
 PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet not in b'"\\')
+#: Turns every other octet into another one: a third of the price of deleting the plain ones.
+_PLAIN_TABLE = bytes(octet if octet in PLAIN else 32 for octet in range(256))
 #: Octets kept of each value in a line that would otherwise be longer than LINE_LIMIT. There are 14 values, and
 #: escaping makes at most 6 octets of one.
 SHORT = 40
@@ -30,13 +32,16 @@ _CACHED = 4_096  # entries of each cache; a full one starts again
 _SECONDS = 64  # seconds whose text is kept
 _LONGEST = 512  # octets that an entry may have
 _UNPRINTABLE = re.compile(rb'[^\x20-\x7e]|["\\]')
+#: Statuses of gRPC calls that would be 5xx, and those that would be 2xx.
+_GRPC_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+_GRPC_FINE = frozenset({"", "OK"})
 _MILLISECONDS = tuple(b"%03d" % i for i in range(1000))
 #: Durations below 10 ms, by microsecond, as they are written in milliseconds: 90 ns instead of 260 for a float.
 _DURATIONS = tuple(b"%d.%03d" % divmod(i, 1000) for i in range(10_000))
 
-#: What repeats from line to line: status, reason, method, route, consumer, upstream, endpoint, tries, protocol and
-#: listener.
-Fixed: TypeAlias = tuple[int, str, bytes, str, str, str, str, int, str, str]
+#: What repeats from line to line: status, reason, method, route, consumer, upstream, endpoint, tries, protocol,
+#: listener and the status of a gRPC call.
+Fixed: TypeAlias = tuple[int, str, bytes, str, str, str, str, int, str, str, str]
 
 
 #: What a connection repeats: host, client, user agent.
@@ -72,6 +77,7 @@ class FinishedExchange(Protocol):
     tries: int
     protocol: str
     listener_name: str
+    grpc_status: str
 
     @property
     def route(self) -> Named:
@@ -140,6 +146,7 @@ class Lines:
             ex.tries,
             ex.protocol,
             ex.listener_name,
+            ex.grpc_status,
         )
         peer = (request.host, ex.client_addr, request.headers.fields.index.get(b"user-agent", b""))
         path, query = request.target, b""
@@ -149,7 +156,8 @@ class Lines:
                 asked = self._ask(request)
             path, query = asked
         request_id = ex.request_id
-        if (path + request_id).translate(None, PLAIN):  # one look at both saves 100 ns
+        both = path + request_id  # one look at both saves 100 ns
+        if both.translate(_PLAIN_TABLE) != both:
             path, request_id = self.escape(path), self.escape(request_id)
         upstream = ex.upstream_seconds
         took, waited = int((ex.ended - ex.started) * 1e6 + 0.5), int(upstream * 1e6 + 0.5)
@@ -245,7 +253,7 @@ class Lines:
         return self.peer % (self._written(host), self._written(client.encode(errors="replace")), self._written(agent))
 
     def _written(self, value: bytes) -> bytes:
-        return self.escape(value) if value.translate(None, PLAIN) else value
+        return value if value.translate(_PLAIN_TABLE) == value else self.escape(value)
 
 
 class JsonLines(Lines):
@@ -265,10 +273,11 @@ class JsonLines(Lines):
 
     def repeating(self, key: Fixed) -> bytes:
         """Everything that is the gateway's own word, and the method."""
-        status, reason, method, route, consumer, upstream, endpoint, tries, protocol, listener = key
+        status, reason, method, route, consumer, upstream, endpoint, tries, protocol, listener, grpc_status = key
         fields = {
-            "level": _level(status),
+            "level": _level(status, grpc_status),
             "status": status,
+            "grpc_status": grpc_status,
             "reason": reason,
             "method": method.decode(errors="backslashreplace"),
             "route": route,
@@ -297,8 +306,11 @@ class TextLines(Lines):
 
     def repeating(self, key: Fixed) -> bytes:
         """``INFO 200 GET route=orders to=http://…``."""
-        status, reason, method, route, consumer, upstream, endpoint, tries, protocol, listener = key
-        words = [_level(status).upper(), str(status), method.decode(errors="backslashreplace"), protocol]
+        status, reason, method, route, consumer, upstream, endpoint, tries, protocol, listener, grpc_status = key
+        level = _level(status, grpc_status)
+        words = [level.upper(), str(status), method.decode(errors="backslashreplace"), protocol]
+        if grpc_status:
+            words.append(grpc_status)
         named = {"listener": listener, "route": route, "consumer": consumer, "upstream": upstream, "to": endpoint}
         words += [f"{name}={value}" for name, value in named.items() if value]
         if tries > 1:
@@ -308,7 +320,9 @@ class TextLines(Lines):
         return b" ".join(self.escape(word.encode(errors="backslashreplace")) for word in words)
 
 
-def _level(status: int) -> str:
+def _level(status: int, grpc_status: str) -> str:
+    if status < 400 and grpc_status not in _GRPC_FINE:
+        return "error" if grpc_status in _GRPC_ERRORS else "warn"
     if status >= 500:
         return "error"
     return "warn" if status >= 400 else "info"
