@@ -23,6 +23,7 @@ REASONS: dict[str, tuple[int, str]] = {
     "request.tunnel": (501, "CONNECT is not supported"),
     "listener.connections": (503, "Too many connections"),
     "listener.draining": (503, "The gateway is shutting down"),
+    "request.grpc_timeout": (400, "The grpc-timeout field is malformed"),
     "route.none": (404, "No route matches"),
     "route.method": (405, "The method is not allowed here"),
     "route.timeout": (504, "The request took too long"),
@@ -39,6 +40,7 @@ REASONS: dict[str, tuple[int, str]] = {
     "upstream.idle_timeout": (504, "The upstream stopped sending"),
     "client.gone": (499, "The client closed the connection"),
     "client.stalled": (499, "The client stopped reading"),
+    "client.deadline": (504, "The client's deadline has passed"),
     "plugin.failed": (500, "A plugin failed"),
     "internal.error": (500, "The gateway failed"),
 }

@@ -134,7 +134,7 @@ class RouteLimits(Model):
     """Limits of one route."""
 
     body: Size | None = None
-    """Bytes of a request body, instead of the listener's limit."""
+    """Bytes of a request body, instead of the listener's limit. gRPC calls have no other limit than this."""
 
 
 class WebSocket(Model):
@@ -151,6 +151,13 @@ class ServerSentEvents(Model):
 
     heartbeat: OrOff[Positive] = None
     """Silence after which a comment is sent to the client, so that proxies on the way keep the stream open."""
+
+
+class Grpc(Model):
+    """How gRPC calls are treated."""
+
+    count_methods: bool = False
+    """Count calls by service and method, too, in gatewright_grpc_requests_total."""
 
 
 def _websocket_shape(value: object) -> object:
@@ -200,6 +207,8 @@ class Route(Model):
     """Requests that switch to another protocol (Upgrade): true, false or a mapping with their limits."""
     sse: ServerSentEvents = ServerSentEvents()
     """Streams of server-sent events."""
+    grpc: Grpc = Grpc()
+    """gRPC calls."""
     policies: Policies = ()
     """Policies of this route; one of the same type as a global one replaces it, `off` leaves it out."""
     policy_order: Literal["by_stage", "as_written"] = "by_stage"

@@ -8,10 +8,15 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from gatewright.config.base import Count, Metadata, Method, Model, OrOff, PathText, Port, Positive, wrong
-from gatewright.config.endpoint import Url
+from gatewright.config.endpoint import ServerName, Url
+from gatewright.proxy.grpc import CONDITIONS as GRPC_STATUSES
 from gatewright.sdk.types import Duration, HeaderName, HeaderValue, Share
 
 ALGORITHMS = ("round_robin", "weighted", "least_connections", "p2c", "random", "ewma", "geo")
+#: What may be worth another try, besides statuses.
+CONDITIONS = ("connect", "reset", "timeout")
+#: The same for gRPC calls: every status but OK (see :mod:`gatewright.proxy.grpc`).
+GRPC_CONDITIONS = tuple(GRPC_STATUSES)
 HASH_BY = ("header", "cookie", "query", "param", "address")
 
 
@@ -111,7 +116,7 @@ class ActiveHealth(Model):
     """Checks that the gateway makes by itself."""
 
     type: Literal["http", "tcp", "grpc"] = "http"
-    """http asks for a path, tcp only connects."""
+    """http asks for a path, tcp only connects, grpc asks the health service (grpc.health.v1)."""
     path: Annotated[str, Field(pattern="^/")] = "/"
     """Path and query that are asked for."""
     method: Method = "GET"
@@ -122,6 +127,8 @@ class ActiveHealth(Model):
     """Header fields of the check."""
     body: str = ""
     """Body of the check."""
+    service: Annotated[str, Field(max_length=256)] = ""
+    """Name of the service that a check by grpc asks about; the server as a whole when empty."""
     port: Port | None = None
     """Port to check instead of the endpoint's."""
     statuses: Annotated[tuple[StatusRange, ...], Field(min_length=1)] = ((200, 399),)
@@ -198,11 +205,12 @@ class Timeouts(Model):
 
 def _condition(value: object) -> str:
     text = str(value)
-    if text in ("connect", "reset", "timeout") or re.fullmatch("[45][0-9][0-9]", text):
+    if text in CONDITIONS or text in GRPC_CONDITIONS or re.fullmatch("[45][0-9][0-9]", text):
         return text
-    raise wrong(
-        "retry_on", f"'{text}' is not a condition", "conditions are connect, reset, timeout and statuses such as 503"
-    )
+    hint = "conditions are connect, reset, timeout, statuses such as 503, and for gRPC calls grpc_unavailable …"
+    if text.startswith("grpc"):
+        hint = f"for gRPC calls there are {', '.join(GRPC_CONDITIONS)}"
+    raise wrong("retry_on", f"'{text}' is not a condition", hint)
 
 
 class Retries(Model):
@@ -215,14 +223,14 @@ class Retries(Model):
             str,
             BeforeValidator(
                 _condition,
-                json_schema_input_type=Literal["connect", "reset", "timeout"] | Annotated[int, Field(ge=400, le=599)],
+                json_schema_input_type=Literal[CONDITIONS + GRPC_CONDITIONS] | Annotated[int, Field(ge=400, le=599)],
             ),
         ],
         ...,
     ] = ("connect", "reset")
-    """Conditions (connect, reset, timeout) and statuses that are worth another try."""
+    """Conditions (connect, reset, timeout), statuses, and ends of gRPC calls (grpc_unavailable) worth another try."""
     methods: tuple[Method, ...] = ()
-    """Methods that may be sent twice; the idempotent ones when empty."""
+    """Methods that may be sent twice; the idempotent ones when empty. Conditions for gRPC calls need none."""
     budget: Share = 0.2
     """Retries as a share of all requests; above it none are made."""
     backoff: Duration = 0.025

@@ -50,6 +50,10 @@ class Exchange:
     )  # fmt: skip
 
     #: Set by the pool it waits in: when waiting ends (monotonic seconds).
+    #: Name of the status that a gRPC call has ended with; empty for everything else.
+    grpc_status = ""
+    #: Error code with which the endpoint has reset the stream of a gRPC call; -1 when it has not.
+    reset_code = -1
     wait_until: float
 
     def __init__(
@@ -364,7 +368,7 @@ class Exchange:
             return
         failures.let_go(self)
         if self.response_started:
-            return failures.truncate(self, reply.reason)
+            return self.truncate(reply.reason)
         self.reply = reply
         self.response, self.reply_body = compose(self, reply)
         if self.route.response_chain:
@@ -376,6 +380,11 @@ class Exchange:
         response, body = self.response, self.reply_body
         self.response_started = True
         self.status = response.status  # type: ignore[union-attr]
+    def truncate(self, reason: str) -> None:
+        """The response has begun and cannot be completed: the client must notice, so its connection ends here."""
+        self.client.abort()
+        self.finish(reason, self.world.clock())
+
         if self.request.method == b"HEAD":
             body = b""
         self.client.send_head(response, len(body))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatewright.http.headers import Pair
 from gatewright.http.reply import Reply
-from gatewright.proxy import ports
+from gatewright.proxy import grpc, ports
 from gatewright.proxy.endpoints import (
     CANCELLED,
     FAILED_CONNECT,
@@ -17,12 +17,16 @@ from gatewright.proxy.endpoints import (
 from gatewright.proxy.families import RETRIES
 from gatewright.proxy.respond import core_reply
 from gatewright.proxy.retry import IDEMPOTENT
+from gatewright.reasons import REASONS
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
 
 #: Kept-alive connections that may turn out to be closed, in a row, before it counts as a failure.
 _MOST_STALE = 3
+
+#: What a failover upstream is asked about when the retries are used up.
+_FAILED_OVER = frozenset({502, 503, 504, "grpc_unavailable"})
 
 #: condition → (outcome for the endpoint, reason for the client, name of the retry condition)
 CONDITIONS: dict[str, tuple[int, str, str]] = {
@@ -59,14 +63,16 @@ def upstream_failed(ex: Exchange, condition: str) -> None:
     ex.queued = None
     ex.release(outcome, reason, ex.world.clock())
     if ex.response_started:
-        return truncate(ex, reason)
+        return ex.truncate(reason)
     if ex.held is not None:
         _forget_response(ex)
     ex.reason = reason
     if condition == ports.STALE and ex.tries <= _MOST_STALE and _can_send_again(ex, sent=sent):
         return _pick_again(ex)
-    if retry_condition and _may_retry(ex, retry_condition, sent=sent):
-        return _again(ex)
+    if retry_condition and (
+        _may_retry(ex, retry_condition, sent=sent) or (ex.retries.grpc and _may_call_again(ex, reason, sent=sent))
+    ):
+        return _again(ex, reason)
     if _can_send_again(ex, sent=sent) and _failed_over(ex):
         return _pick_again(ex)
     return ex.answer(core_reply(reason), 0)
@@ -87,17 +93,22 @@ def _pick_again(ex: Exchange) -> None:
         ex.conn.flush()
 
 
-def retried(ex: Exchange, status: int) -> bool:
-    """The endpoint answered with a status that is worth another try: True when one is made."""
-    if not _may_retry(ex, status, sent=True):
-        if status in {502, 503, 504} and _can_send_again(ex, sent=True) and ex.upstream.spec.failover:  # type: ignore[union-attr]
+def retried(ex: Exchange, failure: int | str) -> bool:
+    """The endpoint answered with a status that is worth another try: True when one is made.
+
+    ``failure`` is the status, or for a gRPC call the condition that names its status. To name one is to say that a
+    call which ends so may be made again, whatever its method.
+    """
+    if not _may_retry(ex, failure, sent=True):
+        sent = isinstance(failure, int)
+        if failure in _FAILED_OVER and ex.upstream.spec.failover and _can_send_again(ex, sent=sent):  # type: ignore[union-attr]
             let_go(ex, FAILED_STATUS)
             _failed_over(ex)
             _pick_again(ex)
             return True
         return False
     let_go(ex, FAILED_STATUS)
-    _again(ex)
+    _again(ex, str(failure))
     return True
 
 
@@ -111,13 +122,21 @@ def _may_retry(ex: Exchange, condition: str | int, *, sent: bool) -> bool:
 
 def _can_send_again(ex: Exchange, *, sent: bool) -> bool:
     if ex.body is not None and ex.body.kept is None:
+def _may_call_again(ex: Exchange, reason: str, *, sent: bool) -> bool:
+    """The same for a gRPC call, by the status that it would end with."""
+    if ex.protocol not in grpc.PROTOCOLS:
+        return False
+    code = grpc.code_for(REASONS[reason][0], reason, ex.reset_code)
+    return code in ex.retries.grpc and _may_retry(ex, grpc.condition_for(code), sent=sent)
+
+
         return False
     return not sent or ex.request.method in IDEMPOTENT
 
 
-def _again(ex: Exchange) -> None:
+def _again(ex: Exchange, why: str) -> None:
     """Another try, after a pause; on another endpoint where there is one."""
-    ex.world.stats.count(RETRIES, ex.upstream.name, ex.reason or str(ex.status))  # type: ignore[union-attr]
+    ex.world.stats.count(RETRIES, ex.upstream.name, why)  # type: ignore[union-attr]
     if ex.endpoint is not None:
         ex.tried = (*ex.tried, ex.endpoint)
     ex.task = ex.world.later(ex.retries.delay(ex.tries, ex.world.rand), ex.try_again)
@@ -150,12 +169,6 @@ def let_go(ex: Exchange, outcome: int = CANCELLED) -> None:
         ex.conn = None
         conn.cancel()
     ex.release(outcome, "", ex.world.clock())
-
-
-def truncate(ex: Exchange, reason: str) -> None:
-    """The response has begun and cannot be completed: the client must notice, so its connection ends here."""
-    ex.client.abort()
-    ex.finish(reason, ex.world.clock())
 
 
 def replace_response(ex: Exchange, reply: Reply, i: int) -> None:

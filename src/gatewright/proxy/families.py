@@ -42,9 +42,11 @@ POOL_WAITING = "gatewright_pool_requests_waiting"
 POOL_CREATED = "gatewright_pool_connections_created_total"
 POOL_REUSED = "gatewright_pool_connections_reused_total"
 RETRIES = "gatewright_upstream_retries_total"
+TLS_FAILURES = "gatewright_upstream_tls_failures_total"
 CACHE_HITS = "gatewright_cache_hits_total"
 CACHE_MISSES = "gatewright_cache_misses_total"
 CACHE_ENTRIES = "gatewright_cache_entries"
+GRPC_REQUESTS = "gatewright_grpc_requests_total"
 LOG_DROPPED = "gatewright_access_log_dropped_total"
 SERIES_DROPPED = "gatewright_metric_series_dropped_total"
 
@@ -55,11 +57,13 @@ _COUNTERS = (
     (UPSTREAM_REQUESTS, ("upstream", "endpoint", "status", "protocol", "reason"), "Tries made at an endpoint."),
     (UPSTREAM_SENT_BYTES, ("upstream", "endpoint"), "Octets of bodies sent to an endpoint."),
     (UPSTREAM_RECEIVED_BYTES, ("upstream", "endpoint"), "Octets of bodies received from an endpoint."),
+    (GRPC_REQUESTS, ("route", "method", "status"), "gRPC calls that have ended, by their status."),
     (REFUSED, ("reason",), "Requests and connections refused before a route was looked for."),
     (ACCEPTED, ("listener",), "Connections accepted."),
     (POOL_CREATED, ("upstream",), "Connections opened to endpoints."),
     (POOL_REUSED, ("upstream",), "Tries that used a connection which was open already."),
     (RETRIES, ("upstream", "reason"), "Tries after the first one."),
+    (TLS_FAILURES, ("upstream", "cause"), "Connections to endpoints that could not be made secure."),
     (CACHE_HITS, ("cache",), "Look-ups that a cache answered."),
     (CACHE_MISSES, ("cache",), "Look-ups that a cache could not answer."),
     (LOG_DROPPED, ("log",), "Log lines dropped because their reader was too slow or the disk was full."),

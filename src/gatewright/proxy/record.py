@@ -256,6 +256,7 @@ class RefusedRequest:
     upstream_name = ""
     upstream_seconds = -1.0
     protocol = "http1"
+    grpc_status = ""
     route = _Unnamed()
     consumer = endpoint = None
 

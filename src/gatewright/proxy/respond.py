@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gatewright.http.head import ResponseHead
+from gatewright.http.head import HTTP2, ResponseHead
 from gatewright.http.headers import Headers
 from gatewright.http.reply import Reply
 from gatewright.http.status import NO_BODY, phrase
+from gatewright.proxy import grpc
 from gatewright.reasons import REASONS
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ def problem(status: int, reason: str, detail: str, request_id: bytes) -> bytes:
 
 
 def compose(ex: Exchange, reply: Reply) -> tuple[ResponseHead, bytes]:
-    """Head and body of a reply. A body of None becomes a problem document."""
+    """Head and body of a reply. A body of None becomes a problem document, and a reply to a gRPC call trailers."""
     if not ex.request_id:
         ex.request_id = ex.world.new_id()
+    if ex.protocol in grpc.PROTOCOLS:
+        return _end_call(ex, reply), b""
     headers = Headers()
     added = headers.added
     body = reply.body
@@ -58,3 +61,10 @@ def compose(ex: Exchange, reply: Reply) -> tuple[ResponseHead, bytes]:
         added.append((b"content-length", b"%d" % len(body)))
     added.extend(reply.headers)
     return ResponseHead(reply.status, headers), body
+
+
+def _end_call(ex: Exchange, reply: Reply) -> ResponseHead:
+    head = grpc.trailers_only(reply, ex.protocol, ex.reset_code, ex.request_id)
+    if ex.request.version != HTTP2:
+        head.headers.added.append((b"content-length", b"0"))
+    return head

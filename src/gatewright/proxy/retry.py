@@ -2,13 +2,16 @@
 
 A retry is safe when the upstream cannot have acted on the first try (nothing was sent), or when acting twice does no
 harm (an idempotent method, RFC 9110 section 9.2.2, or one that the configuration names) and the body can be sent again.
-``Retry-After`` of an upstream is not waited for: it is the client's to obey.
+Every gRPC call is a POST, so the method says nothing there: whoever names a status of calls (``grpc_unavailable``)
+says that a call which ends so may be made again. ``Retry-After`` of an upstream is not waited for: it is the client's
+to obey.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gatewright.proxy import grpc
 from gatewright.proxy.window import Window
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ _WINDOW = 10.0
 class RetryPolicy:
     """The compiled ``retries`` of an upstream or of a route."""
 
-    __slots__ = ("_backoff", "_conditions", "_max_backoff", "_methods", "attempts", "budget", "statuses")
+    __slots__ = ("_backoff", "_conditions", "_max_backoff", "_methods", "attempts", "budget", "grpc", "statuses")
 
     def __init__(self, spec: Retries) -> None:
         #: Retries at most, beside the first try.
@@ -35,6 +38,8 @@ class RetryPolicy:
         self.budget = spec.budget
         #: Answers that are worth another try.
         self.statuses = frozenset(_statuses(spec.on))
+        #: Statuses of gRPC calls that are.
+        self.grpc = frozenset(grpc.CONDITIONS[word] for word in spec.on if word in grpc.CONDITIONS)
         self._conditions: frozenset[str | int] = frozenset(spec.on) | self.statuses
         self._methods = frozenset(method.upper().encode() for method in spec.methods) or IDEMPOTENT
         self._backoff = spec.backoff
@@ -47,14 +52,14 @@ class RetryPolicy:
 
         Args:
             method: Of the request.
-            failure: ``connect``, ``reset``, ``timeout``, or the status the upstream answered with.
+            failure: ``connect``, ``reset``, ``timeout``, ``grpc_…``, or the status the upstream answered with.
             attempt: Tries made so far, 1 after the first.
             sent_anything: Whether any octet of the request may have reached the upstream.
             body_replayable: Whether the body can be sent from its start again (there is none, or it is still here).
         """
         if attempt > self.attempts or failure not in self._conditions or not body_replayable:
             return False
-        return not sent_anything or method in self._methods
+        return not sent_anything or method in self._methods or failure in grpc.CONDITIONS
 
     def delay(self, attempt: int, rand: Callable[[], float]) -> float:
         """Seconds to wait before retry number ``attempt`` (from 1): doubling, capped, half of it left to chance."""

@@ -26,6 +26,7 @@ class Route:
         "allows_preflight",
         "choose",
         "digest",
+        "grpc_methods",
         "host",
         "max_body",
         "name",
@@ -79,6 +80,8 @@ class Route:
         #: Instead of the listener's, when set.
         self.max_body: int | None = None
         self.sse_heartbeat: float | None = None
+        #: Count gRPC calls by method.
+        self.grpc_methods = False
         self.websocket = True
         self.websocket_idle = 0.0
         self.websocket_message: int | None = None

@@ -177,6 +177,7 @@ def _add_policies(route: Route, specs: tuple[PolicySpec, ...], snapshot: Snapsho
     route.allows_preflight = any(getattr(policy, "allows_preflight", False) for policy in policies)
     request = [i for i, each in enumerate(hooks) if "on_request" in each]
     response = [i for i, each in enumerate(hooks) if "on_response" in each]
+    route.grpc_methods = spec.grpc_methods
     route.request_chain = _chain(hooks, "on_request")
     route.response_chain = _chain(hooks, "on_response")[::-1]
     # Response hooks of policies behind the one that answered have not seen the request: they are skipped.

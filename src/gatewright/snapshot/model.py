@@ -71,7 +71,7 @@ class Sticky(Struct, frozen=True):
 
 
 class ActiveHealth(Struct, frozen=True):
-    """Checks the controller makes. ``type`` is http or tcp."""
+    """Checks the controller makes. ``type`` is http, tcp or grpc; ``service`` is what grpc asks about."""
 
     type: str = "http"
     path: str = "/"
@@ -121,7 +121,7 @@ class Timeouts(Struct, frozen=True):
 
 
 class Retries(Struct, frozen=True):
-    """``on`` holds conditions (connect, reset, timeout) and statuses as text. ``methods`` is upper case.
+    """``on`` holds conditions (connect, reset, timeout, grpc_…) and statuses as text. ``methods`` is upper case.
 
     ``methods`` empty means the idempotent ones; a request of which nothing was sent may be retried whatever its method.
     """
@@ -283,6 +283,7 @@ class Consumer(Struct, frozen=True):
 
 
 class AccessLog(Struct, frozen=True):
+    grpc_methods: bool = False  # count gRPC calls by method
     """``to``: stdout, stderr, off or a path. Rotated by size or age when a file.
 
     ``redact`` names query parameters whose values are masked, besides those that always are.

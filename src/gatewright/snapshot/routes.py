@@ -71,6 +71,7 @@ class Routes:
             websocket_idle=route.websocket.idle_timeout if route.websocket is not None else WebSocket().idle_timeout,
             websocket_message=route.websocket.max_message if route.websocket is not None else None,
             sse_heartbeat=route.sse.heartbeat,
+            grpc_methods=route.grpc.count_methods,
             policies=self._policies.of(route, path),
             metadata=route.metadata,
         )

@@ -85,7 +85,7 @@ class AccessLog:
         """Log an exchange that is over. Hot. Failures are logged always, successes as often as configured."""
         if self._sink is None:
             return
-        if self._sample < 1.0 and ex.status < 400 and not ex.reason and self._rand() >= self._sample:
+        if self._sample < 1.0 and self._went_well(ex) and self._rand() >= self._sample:
             return
         if not ex.request_id:
             ex.request_id = self._new_id()
@@ -93,6 +93,10 @@ class AccessLog:
         pending.append(self._lines.write(ex))
         if len(pending) >= BATCH:
             self.flush()
+
+    @staticmethod
+    def _went_well(ex: FinishedExchange) -> bool:
+        return ex.status < 400 and not ex.reason and ex.grpc_status in {"", "OK"}
 
     def flush(self) -> None:
         """Write what waits. To be called every 100 ms; costs nothing when there is nothing."""

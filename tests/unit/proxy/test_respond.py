@@ -14,7 +14,7 @@ from gatewright.reasons import REASONS
 
 
 def exchange(request_id: bytes = b"") -> Any:
-    return SimpleNamespace(request_id=request_id, world=SimpleNamespace(new_id=lambda: b"fresh"))
+    return SimpleNamespace(protocol="http1", request_id=request_id, world=SimpleNamespace(new_id=lambda: b"fresh"))
 
 
 def composed(reply: Reply, request_id: bytes = b"id") -> tuple[int, list[tuple[bytes, bytes]], bytes]:

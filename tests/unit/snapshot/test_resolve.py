@@ -77,6 +77,7 @@ routes:
     limits: {body: 1KiB}
     websocket: {idle_timeout: 9s, max_message: 1KiB}
     sse: {heartbeat: 9s}
+    grpc: {count_methods: true}
     policies: [{api_key: {when: "true"}}]
     metadata: {k: v}
   - {name: moved, match: {paths: ["/m/*"]}, redirect: {to: "/n/{*}", status: 301, keep_query: false}}

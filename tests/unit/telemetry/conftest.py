@@ -43,6 +43,7 @@ class Finished:
     tries: int = 1
     protocol: str = "http1"
     listener_name: str = "public"
+    grpc_status: str = ""
     route: Named = field(default_factory=lambda: Named("order-by-id"))
     consumer: Named | None = field(default_factory=lambda: Named("acme"))
     endpoint: Named | None = field(default_factory=lambda: Named(key="http://127.0.0.1:9001"))

@@ -14,7 +14,7 @@ from gatewright.worker.log_sinks import LINE_LIMIT
 Make = Callable[..., Any]
 
 FIELDS = (
-    *("time", "level", "status", "reason", "method", "route", "consumer", "upstream", "endpoint", "tries"),
+    *("time", "level", "status", "grpc_status", "reason", "method", "route", "consumer", "upstream", "endpoint", "tries"),
     *("protocol", "listener", "request_id", "path", "query", "duration_ms", "upstream_ms", "bytes_in", "bytes_out"),
     *("host", "client", "user_agent"),
 )
@@ -39,6 +39,7 @@ def test_every_field_is_there_in_a_stable_order(finished: Make) -> None:
         "time": "2023-11-14T22:13:20.250Z",
         "level": "info",
         "status": 200,
+        "grpc_status": "",
         "reason": "",
         "method": "GET",
         "route": "order-by-id",
@@ -91,6 +92,21 @@ def test_the_level_follows_the_status(finished: Make, status: int, level: str) -
     assert parsed(finished(status=status))["level"] == level
 
 
+@pytest.mark.parametrize(
+    ("status", "grpc_status", "level"),
+    [
+        (200, "OK", "info"),
+        (200, "NOT_FOUND", "warn"),
+        (200, "UNAVAILABLE", "error"),
+        (404, "UNIMPLEMENTED", "warn"),  # the gateway's own: no such route
+        (503, "UNAVAILABLE", "error"),
+    ],
+)
+def test_the_level_follows_the_outcome_of_a_call(finished: Make, status: int, grpc_status: str, level: str) -> None:
+    document = parsed(finished(status=status, grpc_status=grpc_status))
+    assert (document["level"], document["grpc_status"]) == (level, grpc_status)
+
+
 def test_the_path_is_the_one_that_was_asked_for(finished: Make) -> None:
     document = parsed(finished(target=b"/a%20b/../c?x=1&y=2", path=b"/rewritten"))
     assert (document["path"], document["query"]) == ("/a%20b/../c", "x=1&y=2")
@@ -121,6 +137,9 @@ def test_text_is_one_line_for_people(finished: Make) -> None:
         b"2023-11-14T22:13:20.250Z ERROR 504 GET http1 listener=public route=order-by-id consumer=acme upstream=orders "
         b"to=http://127.0.0.1:9001 reason=upstream.timeout id=id-1 /orders/1?x=1 12.300ms upstream=11.100ms in=3 "
         b'out=512 host=api.example.com client=192.0.2.1 agent="curl/8"\n'
+    )
+    assert b" 200 POST grpc UNAVAILABLE listener=" in writer(TextLines).write(
+        finished(method=b"POST", protocol="grpc", grpc_status="UNAVAILABLE")
     )
     alone = finished(upstream_name="", endpoint=None, upstream_seconds=-1.0, tries=2)
     assert b"tries=2 id=id-1 /orders/1 12.300ms in=3" in writer(TextLines).write(alone)

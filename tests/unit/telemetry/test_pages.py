@@ -26,10 +26,10 @@ def test_every_metric_has_its_row() -> None:
 
 def test_every_field_of_the_access_log_is_explained() -> None:
     template = (
-        JsonLines.line + JsonLines.peer + JsonLines().repeating((200, "", b"", "", "", "", "", 1, "", ""))
+        JsonLines.line + JsonLines.peer + JsonLines().repeating((200, "", b"", "", "", "", "", 1, "", "", ""))
     ).decode()
     fields = set(re.findall(r'"([a-z_]+)":', template))
-    assert len(fields) == 22
+    assert len(fields) == 23
     assert fields <= named("access-log.md")
 
 
