@@ -33,6 +33,10 @@ class Limits(Model):
     """Requests on one connection, after which it is closed."""
     streams: Annotated[int, Field(ge=1, le=10_000)] = 128
     """Concurrent streams of an HTTP/2 connection."""
+    resets: Count = 100
+    """Streams of an HTTP/2 connection that may be reset within a second of their request, refilled in five seconds."""
+    control_frames: Count = 200
+    """HTTP/2 frames that do nothing (pings, settings, empty data) beyond those that do, refilled in five seconds."""
 
 
 class Certificate(Model):

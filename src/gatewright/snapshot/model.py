@@ -24,6 +24,8 @@ class Limits(Struct, frozen=True):
     idle_timeout: float = 75.0
     requests: int = 10_000
     streams: int = 128
+    resets: int = 100
+    control_frames: int = 200
 
 
 class Listener(Struct, frozen=True):
@@ -31,7 +33,7 @@ class Listener(Struct, frozen=True):
 
     name: str
     bind: str
-    protocols: tuple[str, ...] = ("http1",)
+    protocols: tuple[str, ...] = ("http1", "h2c")
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
     limits: Limits = Limits()
@@ -79,6 +81,7 @@ class ActiveHealth(Struct, frozen=True):
     host: str = ""
     headers: dict[str, str] = {}
     body: str = ""
+    service: str = ""
     port: int | None = None
     statuses: tuple[tuple[int, int], ...] = ((200, 399),)
     interval: float = 5.0
@@ -145,6 +148,24 @@ class Pool(Struct, frozen=True):
     wait_timeout: float = 5.0
 
 
+class UpstreamTls(Struct, frozen=True):
+    """TLS towards endpoints. ``ca``, ``cert`` and ``key`` are PEM text, so that nobody needs the files later.
+
+    ``ca`` empty means the trust of the system, ``server_name`` empty the endpoint's own host.
+    """
+
+    ca: str = ""
+    server_name: str = ""
+    cert: str = ""
+    key: str = ""
+    verify: bool = True
+    min_version: str = "1.2"
+
+    def __repr__(self) -> str:  # what is printed must not hold a key
+        parts = f"server_name={self.server_name!r}, verify={self.verify}, min_version={self.min_version!r}"
+        return f"UpstreamTls({parts}, ca={bool(self.ca)}, pair={bool(self.cert)})"
+
+
 class Upstream(Struct, frozen=True):
     """A named group of endpoints that serve the same thing."""
 
@@ -164,7 +185,8 @@ class Upstream(Struct, frozen=True):
     retries: Retries = Retries()
     pool: Pool = Pool()
     failover: str | None = None
-    tls: dict[str, Any] | None = None
+    #: For endpoints whose scheme is https; set whenever there is one.
+    tls: UpstreamTls | None = None
 
 
 class Predicate(Struct, frozen=True):
@@ -261,6 +283,7 @@ class Route(Struct, frozen=True):
     websocket_idle: float = 300.0  # seconds without a frame either way
     websocket_message: int | None = None  # bytes of the largest message that passes
     sse_heartbeat: float | None = None  # seconds of silence after which a comment is sent to the client
+    grpc_methods: bool = False  # count gRPC calls by method
     policies: tuple[PolicySpec, ...] = ()
     metadata: dict[str, str] = {}
     digest: str = ""
@@ -283,7 +306,6 @@ class Consumer(Struct, frozen=True):
 
 
 class AccessLog(Struct, frozen=True):
-    grpc_methods: bool = False  # count gRPC calls by method
     """``to``: stdout, stderr, off or a path. Rotated by size or age when a file.
 
     ``redact`` names query parameters whose values are masked, besides those that always are.

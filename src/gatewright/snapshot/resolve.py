@@ -57,7 +57,7 @@ def resolve(
     refuse_in_settings(document, settings)
     listeners = _listeners(document, loaded.listeners)
     consumers = _consumers(document, loaded.consumers)
-    upstreams = Upstreams(document, addresses or {})
+    upstreams = Upstreams(document, addresses or {}, loaded.files)
     policies = Policies(document, registry, loaded.files)
     policies.set_global(loaded.policies)
     _unique_names(document, loaded.routes, "route")
@@ -128,7 +128,7 @@ def _listeners(document: Document, listeners: list[tuple[Path, Listener]]) -> tu
             model.Listener(
                 name=listener.name,
                 bind=_bind(document, listener.bind, (*path, "bind")),
-                protocols=tuple(listener.protocols or ("http1",)),
+                protocols=listener.protocols or (("http1", "h2c") if listener.tls is None else ("http1", "h2")),
                 trusted_proxies=listener.trusted_proxies,
                 proxy_protocol=listener.proxy_protocol,
                 limits=model.Limits(**listener.limits.model_dump()),

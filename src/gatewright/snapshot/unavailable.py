@@ -27,23 +27,15 @@ def refuse_in_settings(document: Document, settings: Gateway) -> None:
 
 
 def refuse_in_listener(document: Document, listener: Listener, path: Path) -> None:
-    """TLS termination and HTTP/2."""
+    """TLS termination."""
     if listener.tls is not None:
         _refuse(document, "TLS listeners", (*path, "tls"))
-    for index, protocol in enumerate(listener.protocols or ()):
-        if protocol == "h2c":
-            _refuse(document, "HTTP/2 (h2c)", (*path, "protocols", index), "write [http1], or leave it out")
 
 
 def refuse_in_upstream(document: Document, upstream: Upstream, path: Path) -> None:
-    """TLS, HTTP/2 and gRPC towards endpoints, and what needs them."""
+    """HTTP/2 and gRPC towards endpoints, and what needs them."""
     if upstream.protocol != "http1":
         _refuse(document, f"the upstream protocol {upstream.protocol}", (*path, "protocol"), "write http1")
-    if upstream.tls is not None:
-        _refuse(document, "TLS to upstreams", (*path, "tls"))
-    for index, endpoint in enumerate(upstream.endpoints):
-        if endpoint.url.scheme == "https":
-            _refuse(document, "TLS to upstreams", (*path, "endpoints", index))
     if upstream.balance.algorithm == "geo":
         names = "round_robin, weighted, least_connections, p2c, random, ewma or {hash: …}"
         _refuse(document, "the balance geo", (*path, "balance"), f"write {names}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 
 from gatewright.config import upstream as written
 from gatewright.config.document import Document, suggestion
@@ -11,14 +12,16 @@ from gatewright.config.endpoint import EndpointUrl
 from gatewright.config.tree import Path
 from gatewright.snapshot import model
 from gatewright.snapshot.unavailable import refuse_in_upstream
+from gatewright.snapshot.upstream_tls import resolve_tls
 
 
 class Upstreams:
-    """Resolves all upstreams and collects the names that must be looked up."""
+    """Resolves all upstreams and collects the names that must be looked up; what is read is added to ``files``."""
 
-    def __init__(self, document: Document, addresses: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, document: Document, addresses: Mapping[str, Sequence[str]], files: list[FilePath]) -> None:
         self._document = document
         self._addresses = addresses
+        self._files = files
         self.hosts: set[str] = set()
         self._circles: set[str] = set()  # upstreams in a circle that has been reported
 
@@ -51,6 +54,7 @@ class Upstreams:
             retries=retries(upstream.retries),
             pool=model.Pool(**upstream.pool.model_dump()),
             failover=upstream.failover,
+            tls=resolve_tls(self._document, self._files, upstream, path),
         )
 
     # --- endpoints ------------------------------------------------------------------------------------------------

@@ -27,10 +27,9 @@ DEFAULT_WINDOW = 65_535
 LARGEST_WINDOW = 2_147_483_647
 
 #: Length (in two parts), type, flags, stream.
-HEAD = Struct(">HBBBL")
+HEAD = Struct(">BHBBL")
 HEAD_SIZE = 9
-#: The same head with a length of less than 64 KiB, written in one.
-_WRITE = Struct(">BHBBL").pack
+_WRITE = HEAD.pack
 _SETTING = Struct(">HL").pack
 
 

@@ -177,13 +177,16 @@ class Decoder:
         else:
             name, at = _read_string(block, at)
         length = block[at]
-        if length < 0x7F:
+        size = length & 0x7F
+        if size != 0x7F:  # the same as _read_string does, without its two calls
             begin = at + 1
-            at = begin + length
-            pair = (name, block[begin:at])
+            at = begin + size
+            value = block[begin:at]
+            if length >= 0x80:
+                value = _known_string(value) or _new_string(value)
         else:
             value, at = _read_string(block, at)
-            pair = (name, value)
+        pair = (name, value)
         out.append(pair)
         if first >= 0x40:
             self._insert(pair)
@@ -196,11 +199,14 @@ class Decoder:
         name, value = pair
         size = len(name) + len(value) + ENTRY_OVERHEAD
         self.generation += 1
-        self._evict(self._capacity - size)
-        if size <= self._capacity:
-            self._table.insert(FIRST_DYNAMIC, pair)
-            self._size += size
-            self._largest = max(self._largest, size)
+        if self._size + size > self._capacity:
+            self._evict(self._capacity - size)
+            if size > self._capacity:
+                return
+        self._table.insert(FIRST_DYNAMIC, pair)
+        self._size += size
+        if size > self._largest:  # noqa: PLR1730 - max() takes 70 ns
+            self._largest = size
 
     def _evict(self, room: int) -> None:
         """Remove the oldest entries until no more than ``room`` is taken, or none is left."""
@@ -241,6 +247,7 @@ class Decoder:
         return name.startswith(b":")
 
     def _check_size(self, out: list[Pair]) -> None:
+        """Count what has come out of this block."""
         if _size_of(self._before) + _size_of(out) > self._most:
             raise HeadersTooLarge
 
@@ -285,6 +292,7 @@ def _new_string(coded: bytes) -> bytes:
 
 
 def _malformed() -> H2Error:
+    """The error for whatever led out of a table or out of the block."""
     return H2Error(COMPRESSION_ERROR, "an index that is in neither table, or a field that is cut off")
 
 

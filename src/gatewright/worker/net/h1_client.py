@@ -12,6 +12,7 @@ from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
 from gatewright.proxy.forward import request_head
 from gatewright.proxy.respond import core_reply
+from gatewright.tls.client import failure_of
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, UNTIL_CLOSE, ResponseFields, parse_status_line
 from gatewright.wire.sections import Sections
@@ -98,10 +99,16 @@ class H1Client(asyncio.Protocol):
         if self.pooled:
             self.pool.lost(self)
         if exchange is not None:
-            self._lost_during(exchange, state)
+            self._lost_during(exchange, state, exc)
 
-    def _lost_during(self, exchange: Exchange, state: int) -> None:
-        if state == HEAD:
+    def _lost_during(self, exchange: Exchange, state: int, exc: Exception | None) -> None:
+        refusal = failure_of(exc) if exc is not None and self.pool.tls is not None else None
+        if refusal is not None:
+            self.world.insecure(self.pool, refusal)
+        if state == HEAD and refusal is not None and self.used == 1 and not self.buffer:
+            # In TLS 1.3 an endpoint that does not accept our certificate says so after the handshake.
+            exchange.upstream_failed(ports.TLS)
+        elif state == HEAD:
             # A connection that had served before and ends without a word had been closed before our request came.
             stale = self.used > 1 and not self.buffer
             exchange.upstream_failed(ports.STALE if stale else ports.RESET)

@@ -89,8 +89,10 @@ class Tunnel:
     def half_closed(self, *, from_client: bool) -> bool:
         """One side will send no more; the other is told, and may go on sending. True keeps the transport open."""
         self.ended |= _CLIENT if from_client else _UPSTREAM
-        other = self.upstream if from_client else self.client
-        if self.ended != _BOTH and other.transport.can_write_eof() and not other.transport.is_closing():
+        side, other = (self.client, self.upstream) if from_client else (self.upstream, self.client)
+        # A TLS transport ends in both directions at once, on either side.
+        both = side.transport.can_write_eof() and other.transport.can_write_eof()
+        if self.ended != _BOTH and both and not other.transport.is_closing():
             other.transport.write_eof()
             return True
         return False  # the end of this connection is the end of the other: see lost()

@@ -1,0 +1,551 @@
+"""One HTTP/2 connection without its socket: frames in, calls on streams; calls in, bytes out (RFC 9113).
+
+The two ends (``worker/net/h2_server.py`` and ``h2_client.py``) are subclasses and say what streams are for. What both
+need is here: reading frames, windows both ways, settings, pings, going away, and the limits that keep a hostile peer
+from costing more than its own connection.
+
+Reading raises :class:`H2Error` for what ends the connection. What concerns one stream ends in
+:meth:`H2Connection.stream_error`.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from gatewright.wire.h2 import errors, frames
+from gatewright.wire.h2.errors import H2Error
+from gatewright.wire.h2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, frame_head
+from gatewright.wire.h2.hpack import Decoder
+from gatewright.wire.h2.limits import Budget
+from gatewright.wire.h2.stream import WINDOW, Stream
+
+S = TypeVar("S", bound=Stream)
+
+_UNPACK = frames.HEAD.unpack_from
+_ID = 0x7FFFFFFF
+_PLAIN_HEADERS = END_HEADERS | PADDED | frames.PRIORITY_FLAG
+_MOST_CONTINUATIONS = 8
+#: Seconds. A stream that is reset later has been used; and there can only be so many at a time.
+_RAPID = 1.0
+#: A window update below this is chatter.
+_TINY_UPDATE = 256
+#: Streams that we have reset and whose last frames may still be on the way.
+_MOST_REMEMBERED = 256
+
+#: What the next frame has to be.
+ANY, FIRST, CONTINUED = range(3)
+
+
+class H2Connection(Generic[S]):
+    """State of a connection. ``now`` is set by whoever feeds it."""
+
+    __slots__ = (
+        "acknowledged", "block", "block_flags", "block_stream", "blocked", "buffer", "calm", "continuations", "credit_at_once",
+        "decoder", "expect", "header_bytes", "largest_frame", "now", "out", "peer_window", "recv_left", "resets",
+        "send_window", "streams", "ours_reset", "unread", "useful", "window",
+    )  # fmt: skip
+
+    def __init__(self, now: float, header_bytes: int, window: int, resets: int, control_frames: int) -> None:
+        """``window`` is how many octets all streams together may have on the way to us."""
+        self.now = now
+        self.buffer = b""
+        self.out: list[bytes] = []
+        self.streams: dict[int, S] = {}
+        self.expect = FIRST
+        #: The peer knows our settings.
+        self.acknowledged = False
+        # a header block that has not ended
+        self.block: list[bytes] = []
+        self.block_stream = 0
+        self.block_flags = 0
+        self.continuations = 0
+        self.header_bytes = header_bytes
+        self.decoder = Decoder(header_bytes)
+        # what the peer allows
+        self.peer_window = frames.DEFAULT_WINDOW
+        self.send_window = frames.DEFAULT_WINDOW
+        self.largest_frame = frames.FRAME_SIZE
+        # what we allow
+        self.window = window
+        self.recv_left = frames.DEFAULT_WINDOW
+        self.unread = window - frames.DEFAULT_WINDOW
+        #: The connection's window is not to be held by streams that are paused.
+        self.credit_at_once = False
+        #: Streams that wait for the connection's window, longest first.
+        self.blocked: dict[int, S] = {}
+        self.ours_reset: dict[int, None] = {}
+        # budgets
+        self.resets = Budget(resets, now)
+        self.calm = Budget(control_frames, now)
+        #: Frames that did something, since chatter was last counted.
+        self.useful = 0
+
+    # --- to be provided -----------------------------------------------------------------------------------------------
+
+    def on_block(self, stream_id: int, block: bytes, end: int) -> None:
+        """A header block is complete. ``end``: END_STREAM came with it."""
+        raise NotImplementedError
+
+    def on_goaway(self, last: int, code: int) -> None:
+        """The peer takes no more streams; those above ``last`` it has not looked at."""
+        raise NotImplementedError
+
+    def on_setting(self, name: int, value: int) -> None:
+        """A setting that concerns streams: how many, and of which kinds."""
+        raise NotImplementedError
+
+    def on_pong(self, payload: bytes) -> None:
+        """The answer to a PING of ours."""
+        raise NotImplementedError
+
+    def on_forgotten(self, stream: S) -> None:
+        """``stream`` is over and out of the table."""
+        raise NotImplementedError
+
+    def was_opened(self, stream_id: int) -> bool:
+        """Whether there has been such a stream: it is closed, not idle."""
+        raise NotImplementedError
+
+    def touch(self) -> None:
+        """There is something in ``out``: see to it that it is written."""
+        raise NotImplementedError
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Read what is complete of ``data``, keep the rest. Raises H2Error. Hot."""
+        if self.buffer:
+            data = self.buffer + data
+            self.buffer = b""
+        at, size = 0, len(data)
+        while size - at >= 9:
+            high, low, kind, flags, stream_id = _UNPACK(data, at)
+            begin = at + 9
+            at = begin + low
+            if high or low > frames.FRAME_SIZE:
+                raise H2Error(errors.FRAME_SIZE_ERROR, "a frame is larger than we allow")
+            if at > size:
+                at = begin - 9
+                break
+            if self.expect:
+                self._expected(kind, flags, stream_id & _ID)
+            if kind == HEADERS and flags & _PLAIN_HEADERS == END_HEADERS:
+                self.on_block(stream_id & _ID, data[begin:at], flags & END_STREAM)
+            elif kind == DATA:
+                self._data(flags, stream_id & _ID, data[begin:at])
+            else:
+                self._other(kind, flags, stream_id & _ID, data[begin:at])
+        if at < size:
+            self.buffer = data[at:]
+
+    def _expected(self, kind: int, flags: int, stream_id: int) -> None:
+        """The first frame is SETTINGS (section 3.4); a header block is not interrupted (section 6.10)."""
+        if self.expect == FIRST:
+            if kind != frames.SETTINGS or flags & frames.ACK:
+                raise H2Error(errors.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            self.expect = ANY
+        elif kind != CONTINUATION or stream_id != self.block_stream:
+            raise H2Error(errors.PROTOCOL_ERROR, "a header block is interrupted")
+
+    def _data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """DATA (section 6.1). Hot."""
+        size = len(payload)
+        if flags & PADDED:
+            payload = _unpadded(payload)
+        if size:
+            self.recv_left -= size
+            if self.recv_left < 0:
+                raise H2Error(errors.FLOW_CONTROL_ERROR, "more than the connection's window")
+            self.useful += 1
+        elif not flags & END_STREAM:
+            self._chatter()
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.remote_done:
+            return self._data_on_closed(stream_id, size)
+        stream.recv_left -= size
+        if stream.recv_left < 0:
+            self.unread += size
+            return self.stream_error(stream_id, errors.FLOW_CONTROL_ERROR)
+        if stream.left >= 0:
+            stream.left -= len(payload)
+            if stream.left < 0 or (flags & END_STREAM and stream.left):
+                self.unread += size
+                return self.stream_error(stream_id, errors.PROTOCOL_ERROR)
+        if payload:
+            stream.on_data(payload)
+        if size:
+            self.credit(stream, size)
+        if flags & END_STREAM and stream_id in self.streams:
+            stream.remote_done = True
+            stream.on_end()
+            if stream.local_done:
+                self.forget(stream)
+        return None
+
+    def _data_on_closed(self, stream_id: int, size: int) -> None:
+        """Data nobody takes. It counts for the connection's window all the same."""
+        if not self.was_opened(stream_id):
+            raise H2Error(errors.PROTOCOL_ERROR, "DATA on an idle stream")
+        self.unread += size
+        self._credit_connection()
+        if stream_id not in self.ours_reset:
+            if stream_id in self.streams:
+                self.stream_error(stream_id, errors.STREAM_CLOSED)
+            else:
+                self.refuse(stream_id, errors.STREAM_CLOSED)
+
+    def _other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """Everything but DATA and ordinary HEADERS. Unknown kinds are ignored (section 5.5)."""
+        if kind == frames.WINDOW_UPDATE:
+            self._window_update(stream_id, payload)
+        elif kind == frames.RST_STREAM:
+            self._rst_stream(stream_id, payload)
+        elif kind == HEADERS:
+            self._headers(flags, stream_id, payload)
+        elif kind == CONTINUATION:
+            self._continuation(flags, payload)
+        elif kind == frames.SETTINGS:
+            self._settings(flags, stream_id, payload)
+        elif kind == frames.PING:
+            self._ping(flags, stream_id, payload)
+        elif kind == frames.GOAWAY:
+            self._goaway(stream_id, payload)
+        elif kind == frames.PRIORITY:
+            self._priority(stream_id, payload)
+        elif kind == frames.PUSH_PROMISE:
+            raise H2Error(errors.PROTOCOL_ERROR, "PUSH_PROMISE, which nobody allowed")
+        else:
+            self._chatter()
+
+    # --- header blocks ------------------------------------------------------------------------------------------------
+
+    def _headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """HEADERS with padding, a priority, or more to come (section 6.2)."""
+        if flags & PADDED:
+            payload = _unpadded(payload)
+        if flags & frames.PRIORITY_FLAG:
+            if len(payload) < 5:
+                raise H2Error(errors.FRAME_SIZE_ERROR, "a HEADERS frame is too short")
+            if int.from_bytes(payload[:4], "big") & _ID == stream_id:
+                raise H2Error(errors.PROTOCOL_ERROR, "a stream depends on itself")
+            payload = payload[5:]
+        if flags & END_HEADERS:
+            return self.on_block(stream_id, payload, flags & END_STREAM)
+        self.block = [payload]
+        self.block_stream = stream_id
+        self.block_flags = flags
+        self.continuations = 0
+        self.expect = CONTINUED
+        return None
+
+    def _continuation(self, flags: int, payload: bytes) -> None:
+        """The rest of a header block (section 6.10), bounded in frames and octets."""
+        if self.expect != CONTINUED:
+            raise H2Error(errors.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        self.block.append(payload)
+        self.continuations += 1
+        if self.continuations > _MOST_CONTINUATIONS or sum(map(len, self.block)) > self.header_bytes:
+            raise H2Error(errors.ENHANCE_YOUR_CALM, "a header block is too large")
+        if flags & END_HEADERS:
+            block, self.block = b"".join(self.block), []
+            self.expect = ANY
+            self.on_block(self.block_stream, block, self.block_flags & END_STREAM)
+
+    # --- control ------------------------------------------------------------------------------------------------------
+
+    def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """SETTINGS (section 6.5)."""
+        if stream_id:
+            raise H2Error(errors.PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & frames.ACK:
+            if payload:
+                raise H2Error(errors.FRAME_SIZE_ERROR, "an acknowledgement with a payload")
+            self.acknowledged = True
+            return
+        if len(payload) % 6:
+            raise H2Error(errors.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
+        self._chatter()
+        for at in range(0, len(payload), 6):
+            self._setting(int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
+        self.out.append(frames.SETTINGS_ACK)
+        self.touch()
+
+    def _setting(self, name: int, value: int) -> None:
+        if name == frames.INITIAL_WINDOW_SIZE:
+            if value > frames.LARGEST_WINDOW:
+                raise H2Error(errors.FLOW_CONTROL_ERROR, "the initial window is too large")
+            self._change_windows(value - self.peer_window)
+            self.peer_window = value
+        elif name == frames.MAX_FRAME_SIZE:
+            if not frames.FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
+                raise H2Error(errors.PROTOCOL_ERROR, "a frame size out of bounds")
+            # Not larger than ours: other streams want their turn between two frames.
+            self.largest_frame = frames.FRAME_SIZE
+        elif name in {frames.ENABLE_PUSH, frames.ENABLE_CONNECT_PROTOCOL} and value > 1:
+            raise H2Error(errors.PROTOCOL_ERROR, "a switch that is neither 0 nor 1")
+        else:
+            self.on_setting(name, value)
+
+    def _change_windows(self, change: int) -> None:
+        """The initial window applies to streams that are open; theirs may become negative (section 6.9.2)."""
+        for stream in tuple(self.streams.values()):
+            stream.send_window += change
+            if stream.send_window > frames.LARGEST_WINDOW:
+                raise H2Error(errors.FLOW_CONTROL_ERROR, "a window is too large")
+            if change > 0 and stream.waiting is not None:
+                self._send_waiting(stream)
+
+    def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """PING (section 6.7)."""
+        if stream_id:
+            raise H2Error(errors.PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise H2Error(errors.FRAME_SIZE_ERROR, "PING of a wrong size")
+        if flags & frames.ACK:
+            self.on_pong(payload)
+            return
+        self._chatter()
+        self.out.append(frames.ping_ack(payload))
+        self.touch()
+
+    def _goaway(self, stream_id: int, payload: bytes) -> None:
+        """GOAWAY (section 6.8)."""
+        if stream_id:
+            raise H2Error(errors.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise H2Error(errors.FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
+        self._chatter()
+        self.on_goaway(int.from_bytes(payload[:4], "big") & _ID, int.from_bytes(payload[4:8], "big"))
+
+    def _priority(self, stream_id: int, payload: bytes) -> None:
+        """PRIORITY (section 6.3): checked and ignored."""
+        if not stream_id:
+            raise H2Error(errors.PROTOCOL_ERROR, "PRIORITY without a stream")
+        self._chatter()
+        if len(payload) != 5:
+            self.stream_error(stream_id, errors.FRAME_SIZE_ERROR)
+        elif int.from_bytes(payload[:4], "big") & _ID == stream_id:
+            self.stream_error(stream_id, errors.PROTOCOL_ERROR)
+
+    def _rst_stream(self, stream_id: int, payload: bytes) -> None:
+        """RST_STREAM (section 6.4). Many soon after the request are an attack (CVE-2023-44487)."""
+        if len(payload) != 4:
+            raise H2Error(errors.FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
+        if not self.was_opened(stream_id):
+            raise H2Error(errors.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._chatter()
+            return
+        if self.now - stream.born < _RAPID and not self.resets.take(self.now):
+            raise H2Error(errors.ENHANCE_YOUR_CALM, "too many streams are reset")
+        self.forget(stream)
+        stream.on_reset(int.from_bytes(payload, "big"))
+
+    def _chatter(self) -> None:
+        """A frame that does nothing for anybody; those that did are set against it."""
+        useful, self.useful = self.useful, 0
+        if not self.calm.take(self.now, useful):
+            raise H2Error(errors.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+
+    # --- windows ------------------------------------------------------------------------------------------------------
+
+    def _window_update(self, stream_id: int, payload: bytes) -> None:
+        """WINDOW_UPDATE (section 6.9)."""
+        if len(payload) != 4:
+            raise H2Error(errors.FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong size")
+        increment = int.from_bytes(payload, "big") & _ID
+        if increment < _TINY_UPDATE:
+            self._chatter()
+        if not stream_id:
+            if not increment:
+                raise H2Error(errors.PROTOCOL_ERROR, "a window update of 0")
+            self.send_window += increment
+            if self.send_window > frames.LARGEST_WINDOW:
+                raise H2Error(errors.FLOW_CONTROL_ERROR, "the connection's window is too large")
+            if self.blocked:
+                self._send_blocked()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if not self.was_opened(stream_id):
+                raise H2Error(errors.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
+            self._chatter()
+        elif not increment:
+            self.stream_error(stream_id, errors.PROTOCOL_ERROR)
+        else:
+            stream.send_window += increment
+            if stream.send_window > frames.LARGEST_WINDOW:
+                self.stream_error(stream_id, errors.FLOW_CONTROL_ERROR)
+            elif stream.waiting is not None:
+                self._send_waiting(stream)
+
+    def credit(self, stream: Stream, size: int) -> None:
+        """``size`` further octets of the stream have been taken; tell the peer when half of a window has."""
+        stream.unread += size
+        if self.credit_at_once:
+            self.unread += size
+            if self.unread * 2 >= self.window:
+                self._credit_connection()
+        if stream.paused:
+            return
+        unread = stream.unread
+        if unread * 2 >= WINDOW and not stream.remote_done:
+            self.out.append(frames.window_update(stream.id, unread))
+            stream.recv_left += unread
+            self._release(stream)
+            self.touch()
+
+    def _release(self, stream: Stream) -> None:
+        """What the stream has taken no longer counts against the connection's window."""
+        if not self.credit_at_once:
+            self.unread += stream.unread
+            self._credit_connection()
+        stream.unread = 0
+
+    def _credit_connection(self) -> None:
+        unread = self.unread
+        if unread * 2 >= self.window:
+            self.unread = 0
+            self.recv_left += unread
+            self.out.append(frames.window_update(0, unread))
+            self.touch()
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def send_data(self, stream: S, data: bytes, end: int) -> None:
+        """Send a piece of a body, or let it wait for a window. ``end`` is END_STREAM or 0. Hot."""
+        size = len(data)
+        if (
+            stream.waiting is None
+            and size <= stream.send_window
+            and size <= self.send_window
+            and size <= frames.FRAME_SIZE
+        ):
+            self.send_window -= size
+            stream.send_window -= size
+            self.useful += 1
+            self.out += (frame_head(DATA, end, stream.id, size), data)
+            if end:
+                stream.finish_sending()
+            return
+        if stream.waiting is None:
+            stream.waiting = []
+        if size:
+            stream.waiting.append(data)
+            stream.waiting_size += size
+        stream.waiting_end = bool(end)
+        self._send_waiting(stream)
+        if stream.waiting is not None:
+            stream.on_stuck()
+
+    def send_trailers(self, stream: S, block: bytes) -> None:
+        """End the stream with trailers, behind the data that waits."""
+        if stream.waiting is not None:
+            stream.trailers = block
+            stream.waiting_end = True
+        else:
+            self.out.append(frames.headers(stream.id, block, END_STREAM, self.largest_frame))
+            stream.finish_sending()
+
+    def _send_waiting(self, stream: S) -> None:
+        """Send of what waits as much as the windows allow."""
+        while self._send_piece(stream):
+            if stream.waiting is None:
+                return
+        if self.send_window <= 0:
+            self.blocked[stream.id] = stream
+
+    def _send_blocked(self) -> None:
+        """The connection's window has opened: a frame for each stream that waits, in turn."""
+        blocked = self.blocked
+        while blocked and self.send_window > 0:
+            stream_id = next(iter(blocked))
+            stream = blocked.pop(stream_id)
+            if self._send_piece(stream) and stream.waiting is not None:
+                blocked[stream_id] = stream
+
+    def _send_piece(self, stream: S) -> bool:
+        """Send one frame of what waits. False when a window is closed."""
+        waiting = stream.waiting
+        if waiting is None:
+            return False
+        allowed = min(stream.send_window, self.send_window, self.largest_frame)
+        if waiting and allowed <= 0:
+            return False
+        self.touch()
+        piece = b""
+        if waiting:
+            piece = waiting[0]
+            if len(piece) > allowed:
+                waiting[0] = piece[allowed:]
+                piece = piece[:allowed]
+            else:
+                del waiting[0]
+        size = len(piece)
+        stream.send_window -= size
+        self.send_window -= size
+        stream.waiting_size -= size
+        self.useful += 1
+        last = not waiting and stream.waiting_end and not stream.trailers
+        if size or last:
+            self.out += (frame_head(DATA, END_STREAM if last else 0, stream.id, size), piece)
+        if not waiting:
+            self._nothing_waits(stream)
+        return True
+
+    def _nothing_waits(self, stream: S) -> None:
+        stream.waiting = None
+        if stream.trailers:
+            self.out.append(frames.headers(stream.id, stream.trailers, END_STREAM, self.largest_frame))
+        if stream.waiting_end:
+            stream.finish_sending()
+        stream.on_moving()
+
+    # --- ends ---------------------------------------------------------------------------------------------------------
+
+    def stream_error(self, stream_id: int, code: int) -> None:
+        """The peer has broken a rule about one stream (section 5.4.2). Provoking many is an attack (CVE-2025-8671)."""
+        stream = self.streams.get(stream_id)
+        self.refuse(stream_id, code)
+        if stream is not None:
+            self.forget(stream)
+            stream.on_reset(code)
+
+    def refuse(self, stream_id: int, code: int) -> None:
+        """Reset a stream through the peer's own doing. Raises H2Error when that happens too often."""
+        if not self.resets.take(self.now):
+            raise H2Error(errors.ENHANCE_YOUR_CALM, "too many streams had to be reset")
+        self.reset(stream_id, code)
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Send RST_STREAM; frames of that stream that are still on the way are ignored."""
+        ours = self.ours_reset
+        if len(ours) >= _MOST_REMEMBERED:
+            del ours[next(iter(ours))]
+        ours[stream_id] = None
+        self.out.append(frames.rst_stream(stream_id, code))
+        self.touch()
+
+    def forget(self, stream: S | Stream) -> None:
+        """``stream`` is over: what it holds of windows and memory is released. Acts once."""
+        found = self.streams.pop(stream.id, None)
+        if found is None:
+            return
+        if found.waiting is not None:
+            found.waiting = None
+            found.waiting_size = 0
+            self.blocked.pop(stream.id, None)
+        if found.unread:
+            self._release(found)
+        self.on_forgotten(found)
+
+
+def _unpadded(payload: bytes) -> bytes:
+    """A payload without its padding (section 6.1)."""
+    if not payload:
+        raise H2Error(errors.FRAME_SIZE_ERROR, "a padded frame without a pad length")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise H2Error(errors.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - padding]

@@ -1,0 +1,116 @@
+"""Request heads of one HTTP/2 connection, one after the other.
+
+A client repeats itself: once its table is filled, the same request is the same few octets, and requests that differ in
+their path have the same octets behind it. Both are understood once, for as long as the table does not change
+(benchmarks/micro/bench_h2.py).
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from gatewright.errors import ProtocolError
+from gatewright.http.forwarding import VIA_HTTP2, Origin, trace_back
+from gatewright.proxy.runtime import ListenerRuntime
+from gatewright.wire.h2.heads import H2RequestFields, RequestLine
+from gatewright.wire.h2.hpack import Decoder
+
+V = TypeVar("V")
+
+#: Heads kept for each connection, and the longest block that is.
+_MOST_HEADS = 16
+_LONGEST_BLOCK = 2048
+
+
+class RequestSeen:
+    """A request head that has been understood: what it asks, and on whose behalf."""
+
+    __slots__ = ("fields", "line", "origin")
+
+    def __init__(self, line: RequestLine, fields: H2RequestFields, origin: Origin) -> None:
+        self.line = line
+        self.fields = fields
+        self.origin = origin
+
+
+class Requests:
+    """Reads the heads of one connection."""
+
+    __slots__ = ("_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_runtime", "_sections")
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._generation = -1
+        #: What was understood: whole blocks, and header sections without what stands before them.
+        self._heads: dict[bytes, RequestSeen] = {}
+        self._sections: dict[bytes, H2RequestFields] = {}
+        #: On whose behalf the last one came, with what that follows from.
+        self._fields: H2RequestFields | None = None
+        self._authority = b""
+        self._runtime: ListenerRuntime | None = None
+        self._origin: Origin | None = None
+
+    def read(self, block: bytes, runtime: ListenerRuntime, peer: str, scheme: bytes) -> RequestSeen:
+        """Understand a block. Hot.
+
+        Raises H2Error when the connection cannot go on, Malformed when the stream cannot, HeadersTooLarge and
+        ProtocolError when the request is to be refused. The table is in step in all but the first case.
+        """
+        decoder = self._decoder
+        if decoder.generation == self._generation and runtime is self._runtime:
+            seen = self._heads.get(block)
+            if seen is not None:
+                return seen
+        else:
+            self._forget(runtime)
+        return self._anew(block, runtime, peer, scheme)
+
+    def _forget(self, runtime: ListenerRuntime) -> None:
+        self._generation = self._decoder.generation
+        self._runtime = runtime
+        self._fields = None
+        self._heads.clear()
+        self._sections.clear()
+
+    def _anew(self, block: bytes, runtime: ListenerRuntime, peer: str, scheme: bytes) -> RequestSeen:
+        decoder = self._decoder
+        before = decoder.generation
+        pseudo, at = decoder.decode_until_regular(block)
+        if decoder.generation != self._generation:
+            self._forget(runtime)
+        section = block[at:]
+        fields = self._sections.get(section)
+        if fields is None:
+            pairs = decoder.decode_from(block, at)
+            if len(pairs) > runtime.spec.limits.headers:
+                raise ProtocolError("request.headers_too_large", 431)
+            fields = H2RequestFields(pairs)
+        if decoder.generation != self._generation:
+            self._forget(runtime)
+        elif len(section) <= _LONGEST_BLOCK:
+            _keep(self._sections, section, fields)
+        line = RequestLine(pseudo, fields)
+        if len(line.target) > runtime.spec.limits.target_bytes:
+            raise ProtocolError("request.target_too_long", 414)
+        if fields.expects and fields.index[b"expect"].lower() != b"100-continue":
+            raise ProtocolError("request.expectation", 417)
+        seen = RequestSeen(line, fields, self._way(line, fields, runtime, peer, scheme))
+        if decoder.generation == before and len(block) <= _LONGEST_BLOCK:
+            _keep(self._heads, block, seen)
+        return seen
+
+    def _way(
+        self, line: RequestLine, fields: H2RequestFields, runtime: ListenerRuntime, peer: str, scheme: bytes
+    ) -> Origin:
+        """On whose behalf the request comes; that follows from its fields and its authority alone."""
+        origin = self._origin
+        if origin is None or fields is not self._fields or line.authority != self._authority:
+            origin = trace_back(peer, scheme, line.authority, fields, runtime.trust, VIA_HTTP2)
+            self._origin, self._fields, self._authority = origin, fields, line.authority
+        return origin
+
+
+def _keep(kept: dict[bytes, V], key: bytes, value: V) -> None:
+    if len(kept) >= _MOST_HEADS:
+        kept.clear()
+    kept[key] = value

@@ -1,0 +1,336 @@
+"""One request of an HTTP/2 client: a stream on one side, an exchange on the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gatewright.errors import ProtocolError
+from gatewright.http.head import HTTP2, RequestHead, ResponseHead
+from gatewright.http.headers import Fields, Headers, Pair
+from gatewright.proxy.exchange import Exchange
+from gatewright.proxy.respond import core_reply, problem
+from gatewright.wire.h2 import errors, frames
+from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, HEADERS, frame_head
+from gatewright.wire.h2.heads import Malformed, pack, pack_trailers, read_trailers
+from gatewright.wire.h2.hpack import STATUS, encode_pair, encode_pairs
+from gatewright.wire.h2.stream import Stream
+from gatewright.worker.net.h2_tunnel import StreamTransport
+from gatewright.worker.net.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from gatewright.worker.net.h2_requests import RequestSeen
+    from gatewright.worker.net.h2_server import H2Server
+
+_FOREVER = float("inf")
+_NOT_IN_WEBSOCKET = (b"sec-websocket-accept", b"content-length")
+
+
+class H2Stream(Stream):
+    """A client's request and the gateway's response (implements ``proxy.ports.Downstream``)."""
+
+    __slots__ = ("data", "early", "exchange", "head", "seen", "stuck", "total", "transport", "tunnelled")
+    conn: H2Server
+
+    def __init__(self, conn: H2Server, stream_id: int, seen: RequestSeen | None) -> None:
+        super().__init__(conn, stream_id)
+        #: The request, until it is begun. None: it was refused.
+        self.seen = seen
+        self.exchange: Exchange | None = None
+        #: When the exchange's own time is over.
+        self.total = _FOREVER
+        # the response, gathered until more comes or it is flushed: a short one leaves as two frames without a third
+        self.head: bytes | None = None
+        self.data = b""
+        #: The endpoint has been told to pause, because the client's windows are closed.
+        self.stuck = False
+        self.tunnelled: Tunnel | None = None
+        self.transport: StreamTransport | None = None
+        self.early: list[bytes] = []
+
+    # --- request ------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin the exchange. Hot."""
+        seen, self.seen = self.seen, None
+        if seen is None:
+            return
+        line = seen.line
+        fields = seen.fields
+        origin = seen.origin
+        conn = self.conn
+        request = RequestHead(
+            line.method, line.target, line.path, line.query, line.authority, line.host, origin.scheme, HTTP2,
+            Headers(fields),
+        )  # fmt: skip
+        framing = 0 if self.remote_done or line.websocket else fields.framing
+        self.exchange = exchange = Exchange(conn.world, self, conn.listener.runtime, request, origin, framing)
+        exchange.protocol = "websocket" if line.websocket else "http2"
+        if framing:
+            self._within(conn.listener.limits.body_timeout)
+        exchange.begin()
+        upstream = exchange.conn
+        if framing and upstream is not None:
+            upstream.flush()
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the request body."""
+        if self.seen is not None:
+            self.begin()
+        if self.tunnelled is not None:
+            self.tunnelled.from_client(data)
+            return
+        exchange = self.exchange
+        if exchange is None:
+            return  # the exchange is over: nobody wants it
+        if exchange.protocol == "websocket":
+            self.paused = True  # no credit until there is an end that takes it
+            self.early.append(data)
+            return
+        self._within(self.conn.listener.limits.body_timeout)
+        exchange.on_request_body(data)
+        upstream = exchange.conn
+        if upstream is not None:
+            upstream.flush()
+
+    def on_end(self) -> None:
+        """The request is complete."""
+        self._ended(())
+
+    def on_trailers(self, block: bytes) -> None:
+        """The request is complete, with trailers."""
+        try:
+            trailers = read_trailers(self.conn.decoder.decode(block))
+        except Malformed:
+            self.conn.stream_error(self.id, errors.PROTOCOL_ERROR)
+            return
+        self._ended(trailers)
+
+    def _ended(self, trailers: tuple[Pair, ...]) -> None:
+        if self.seen is not None:
+            self.begin()
+        if self.tunnelled is not None:
+            if not self.tunnelled.half_closed(from_client=True) and self.transport is not None:
+                self.transport.close()
+            return
+        self.deadline = self.total
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.on_request_end(trailers)
+            upstream = exchange.conn
+            if upstream is not None:
+                upstream.flush()
+
+    def on_reset(self, code: int) -> None:
+        """The stream is gone."""
+        self.seen = None
+        if self.tunnelled is not None:
+            self.tunnelled.lost(from_client=True)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.on_client_gone()
+
+    # --- response -----------------------------------------------------------------------------------------------------
+
+    def send_informational(self, status: int, fields: Fields) -> None:
+        """Pass a 1xx response on."""
+        block = STATUS[status] + pack(Headers(fields))
+        self.conn.out.append(frames.headers(self.id, block, 0, self.conn.largest_frame))
+        self.conn.touch()
+
+    def send_head(self, response: ResponseHead, framing: int) -> None:
+        """Begin the final response. Hot."""
+        headers = response.headers
+        status = response.status
+        exchange = self.exchange
+        if exchange is not None and exchange.protocol == "websocket":
+            status = self._websocket_status(status, headers)
+        head = STATUS[status] + pack(headers)
+        if b"date" not in headers.fields.index:
+            head += encode_pair(b"date", self.conn.world.date_line[6:-2])
+        self.head = head
+
+    def _websocket_status(self, status: int, headers: Headers) -> int:
+        """RFC 8441 section 5: any success means that the tunnel stands, which in HTTP/1.1 only a 101 does."""
+        if status != 101:
+            return 502 if 200 <= status < 300 else status
+        for name in _NOT_IN_WEBSOCKET:
+            headers.drop(name)
+        return 200
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the response body. Hot."""
+        if data:
+            if self.data:
+                self._emit(0)
+            self.data = data
+
+    def send_end(self, trailers: tuple[Pair, ...]) -> None:
+        """The response is complete. Hot."""
+        if not trailers:
+            return self._emit(END_STREAM)
+        block = pack_trailers(trailers)
+        if self.head is not None or self.data:
+            self._emit(0)
+        if not self.local_done and self.id in self.conn.streams:
+            self.conn.send_trailers(self, block)
+            self.conn.touch()
+        return None
+
+    def flush(self) -> None:
+        """Let what has been gathered go."""
+        if self.head is not None or self.data:
+            self._emit(0)
+
+    def _emit(self, end: int) -> None:
+        """Write frames for what has been gathered; ``end`` is END_STREAM or 0. Hot."""
+        conn = self.conn
+        head, self.head = self.head, None
+        data, self.data = self.data, b""
+        if self.id not in conn.streams:
+            return
+        if not conn.dirty:
+            conn.touch()
+        if head is not None:
+            flags = 0 if data else end
+            size = len(head)
+            if size <= frames.FRAME_SIZE:
+                conn.out += (frame_head(HEADERS, flags | END_HEADERS, self.id, size), head)
+            else:
+                conn.out.append(frames.headers(self.id, head, flags, conn.largest_frame))
+            if flags:
+                self.finish_sending()
+                return
+        if data or end:
+            conn.send_data(self, data, end)
+
+    def finish_sending(self) -> None:
+        """END_STREAM has been sent; a client that is still sending need not go on (section 8.1)."""
+        self.local_done = True
+        conn = self.conn
+        if self.remote_done:
+            conn.forget(self)
+        elif self.exchange is None and self.tunnelled is None:
+            conn.reset(self.id, errors.NO_ERROR)
+            conn.forget(self)
+
+    def abort(self) -> None:
+        """The response ends early, and the client must notice."""
+        self.head, self.data = None, b""
+        conn = self.conn
+        if self.id in conn.streams:
+            conn.reset(self.id, errors.INTERNAL_ERROR)
+            conn.forget(self)
+
+    def done(self) -> None:
+        """The exchange is over."""
+        self.exchange = None
+        self.total = _FOREVER
+        if self.waiting is None:
+            self.deadline = _FOREVER
+        if self.local_done and not self.remote_done and self.id in self.conn.streams:
+            self.finish_sending()
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a request that has no exchange, because it could not be understood."""
+        body = problem(error.status, error.reason, error.detail, b"")
+        self.head = STATUS[error.status] + encode_pairs(
+            (
+                (b"content-type", b"application/problem+json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"date", self.conn.world.date_line[6:-2]),
+            )
+        )
+        self.data = body
+        self._emit(END_STREAM)
+
+    # --- pace ---------------------------------------------------------------------------------------------------------
+
+    def pause_request(self) -> None:
+        """The endpoint is slow: no more credit for the body."""
+        self.pause()
+        self.deadline = self.total  # it is not the client that is slow
+
+    def resume_request(self) -> None:
+        """Go on."""
+        self.resume()
+        if not self.remote_done:
+            self._within(self.conn.listener.limits.body_timeout)
+
+    def on_stuck(self) -> None:
+        """The client's windows are closed: the endpoint pauses, and the client has to open them in time."""
+        if not self.stuck:
+            self.stuck = True
+            if self.tunnelled is not None:
+                self.tunnelled.pause(client=False)
+            elif self.exchange is not None and self.exchange.conn is not None:
+                self.exchange.conn.pause()
+        self._within(self.conn.listener.limits.body_timeout)
+
+    def on_moving(self) -> None:
+        """All that waited has been sent."""
+        if self.stuck:
+            self.stuck = False
+            self.deadline = self.total
+            if not self.conn.blocked_writing:
+                self.go_on()
+
+    def go_on(self) -> None:
+        """The client takes more."""
+        if self.stuck:
+            return
+        if self.tunnelled is not None:
+            self.tunnelled.resume(client=False)
+        elif self.exchange is not None and self.exchange.conn is not None:
+            self.exchange.conn.resume()
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def limit(self, at: float) -> None:
+        """The exchange's own time is over at ``at``."""
+        self.total = at
+        if at < self.deadline:
+            self.deadline = at
+            self.conn.need(at)
+
+    def _within(self, seconds: float) -> None:
+        at = self.conn.world.now + seconds
+        self.deadline = at = min(at, self.total)
+        self.conn.need(at)
+
+    def on_deadline(self, now: float) -> None:
+        """Time is up for what the stream waits for."""
+        self.deadline = self.total if self.total > now else _FOREVER
+        exchange = self.exchange
+        if exchange is not None and now >= self.total:
+            self.total = _FOREVER
+            exchange.on_time_over()
+        elif self.waiting is not None:
+            self.conn.reset(self.id, errors.CANCEL)
+            self.conn.forget(self)
+            if self.tunnelled is not None:
+                self.tunnelled.lost(from_client=True)
+            if exchange is not None:
+                exchange.on_client_gone("client.stalled")
+        elif exchange is not None and not self.remote_done:
+            exchange.answer(core_reply("request.body_timeout"), 0)
+
+    # --- tunnel -------------------------------------------------------------------------------------------------------
+
+    def tunnel(self, upstream: Any, early: bytes) -> None:
+        """Carry bytes both ways from now on."""
+        self.flush()
+        conn = self.conn
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        self.deadline = self.total = _FOREVER
+        self.transport = StreamTransport(self)
+        conn.world.unwatch(upstream)  # the tunnel keeps the time for both
+        self.tunnelled = upstream.tunnel = tunnel = Tunnel(conn.world, exchange, self, upstream)
+        upstream.exchange = None
+        if early:
+            tunnel.from_upstream(early)
+        pieces, self.early = self.early, []
+        for piece in pieces:
+            tunnel.from_client(piece)
+        self.resume()
