@@ -38,9 +38,9 @@ REASONS: dict[str, tuple[int, str]] = {
     "upstream.malformed": (502, "The upstream's answer is malformed"),
     "upstream.truncated": (502, "The upstream's answer ended early"),
     "upstream.idle_timeout": (504, "The upstream stopped sending"),
+    "client.deadline": (504, "The client's deadline has passed"),
     "client.gone": (499, "The client closed the connection"),
     "client.stalled": (499, "The client stopped reading"),
-    "client.deadline": (504, "The client's deadline has passed"),
     "plugin.failed": (500, "A plugin failed"),
     "internal.error": (500, "The gateway failed"),
 }

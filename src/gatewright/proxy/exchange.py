@@ -49,11 +49,11 @@ class Exchange:
         "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
     )  # fmt: skip
 
-    #: Set by the pool it waits in: when waiting ends (monotonic seconds).
     #: Name of the status that a gRPC call has ended with; empty for everything else.
     grpc_status = ""
     #: Error code with which the endpoint has reset the stream of a gRPC call; -1 when it has not.
     reset_code = -1
+    #: Set by the pool it waits in: when waiting ends (monotonic seconds).
     wait_until: float
 
     def __init__(
@@ -375,16 +375,16 @@ class Exchange:
             return self.response_policies(start)
         return self.send_reply()
 
-    def send_reply(self) -> None:
-        """Send the answer composed by :meth:`answer`."""
-        response, body = self.response, self.reply_body
-        self.response_started = True
-        self.status = response.status  # type: ignore[union-attr]
     def truncate(self, reason: str) -> None:
         """The response has begun and cannot be completed: the client must notice, so its connection ends here."""
         self.client.abort()
         self.finish(reason, self.world.clock())
 
+    def send_reply(self) -> None:
+        """Send the answer composed by :meth:`answer`."""
+        response, body = self.response, self.reply_body
+        self.response_started = True
+        self.status = response.status  # type: ignore[union-attr]
         if self.request.method == b"HEAD":
             body = b""
         self.client.send_head(response, len(body))  # type: ignore[arg-type]

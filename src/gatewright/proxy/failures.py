@@ -120,8 +120,6 @@ def _may_retry(ex: Exchange, condition: str | int, *, sent: bool) -> bool:
     )
 
 
-def _can_send_again(ex: Exchange, *, sent: bool) -> bool:
-    if ex.body is not None and ex.body.kept is None:
 def _may_call_again(ex: Exchange, reason: str, *, sent: bool) -> bool:
     """The same for a gRPC call, by the status that it would end with."""
     if ex.protocol not in grpc.PROTOCOLS:
@@ -130,6 +128,8 @@ def _may_call_again(ex: Exchange, reason: str, *, sent: bool) -> bool:
     return code in ex.retries.grpc and _may_retry(ex, grpc.condition_for(code), sent=sent)
 
 
+def _can_send_again(ex: Exchange, *, sent: bool) -> bool:
+    if ex.body is not None and ex.body.kept is None:
         return False
     return not sent or ex.request.method in IDEMPOTENT
 
