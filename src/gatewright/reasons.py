@@ -33,6 +33,8 @@ REASONS: dict[str, tuple[int, str]] = {
     "upstream.overloaded": (503, "The upstream has no free connection"),
     "upstream.connect": (502, "The upstream could not be reached"),
     "upstream.connect_timeout": (504, "The upstream could not be reached in time"),
+    "upstream.tls": (502, "No secure connection to the upstream could be made"),
+    "upstream.protocol": (502, "The upstream does not speak the protocol it should"),
     "upstream.reset": (502, "The upstream closed the connection before answering"),
     "upstream.timeout": (504, "The upstream did not answer in time"),
     "upstream.malformed": (502, "The upstream's answer is malformed"),

@@ -17,11 +17,11 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 def configuration(url: str, *, listener: str = "", upstream: str = "", route: str = "", good: str = "") -> str:
     """Everything goes to ``url``, without retries and with short times; ``/good`` to ``good``. Additions begin with a comma."""
-    upstreams = (
-        f'  up: {{endpoints: ["{url}"], timeouts: {{connect: 300ms, first_byte: 300ms, idle: 300ms}}{upstream}}}\n'
-    )
-    if "retries" not in upstream:
-        upstreams = upstreams.replace("up: {", "up: {retries: {attempts: 0}, ")
+    if "retries: " not in upstream:
+        upstream += ", retries: {attempts: 0}"
+    if "timeouts: " not in upstream:
+        upstream += ", timeouts: {connect: 300ms, first_byte: 300ms, idle: 300ms}"
+    upstreams = f'  up: {{endpoints: ["{url}"]{upstream}}}\n'
     routes = f'  - {{name: all, match: {{paths: ["/*"]}}, to: up{route}}}\n'
     if good:
         upstreams += f'  good: {{endpoints: ["{good}"]}}\n'

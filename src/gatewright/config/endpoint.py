@@ -99,3 +99,22 @@ Url: TypeAlias = Annotated[
         }
     ),
 ]
+
+
+def _server_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise wrong("server_name", f"'{value}' is not a name", "write a host name or an address")
+    bare = value.removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    try:
+        return _host(None, value)[0]
+    except ValueError:
+        hint = "write the name alone" if ":" in value or "/" in value else "write a host name or an address"
+        raise wrong("server_name", f"'{value[:80]}' is neither an address nor a host name", hint) from None
+
+
+#: The name or the address that a certificate must have.
+ServerName: TypeAlias = Annotated[str, PlainValidator(_server_name), WithJsonSchema({"type": "string"})]

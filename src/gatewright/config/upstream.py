@@ -257,18 +257,20 @@ class Pool(Model):
 
 
 class UpstreamTls(Model):
-    """TLS towards the endpoints."""
+    """TLS towards the endpoints whose URL begins with https://."""
 
     ca: PathText | None = None
-    """File with the certificates that the endpoints' are checked against; the system's when left out."""
-    server_name: str | None = None
-    """Name that the certificate must have; the endpoint's host when left out."""
+    """PEM file with the certificates that the endpoints' are checked against; the system's when left out."""
+    server_name: ServerName | None = None
+    """Name that is asked for (SNI) and that the certificate must have; the endpoint's host when left out."""
     cert: PathText | None = None
-    """File with the gateway's own certificate."""
+    """PEM file with the gateway's own certificate, and those that lead to its authority."""
     key: PathText | None = None
-    """File with its private key."""
+    """PEM file with its private key, not encrypted."""
     verify: bool = True
-    """Check certificates."""
+    """Check the endpoints' certificates. Without it anybody in between can read and change everything."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
 
 
 class Upstream(Model):

@@ -32,6 +32,8 @@ _FAILED_OVER = frozenset({502, 503, 504, "grpc_unavailable"})
 CONDITIONS: dict[str, tuple[int, str, str]] = {
     ports.CONNECT: (FAILED_CONNECT, "upstream.connect", "connect"),
     ports.CONNECT_TIMEOUT: (FAILED_CONNECT, "upstream.connect_timeout", "connect"),
+    ports.TLS: (FAILED_CONNECT, "upstream.tls", "connect"),
+    ports.PROTOCOL: (FAILED_CONNECT, "upstream.protocol", "connect"),
     ports.RESET: (FAILED_RESET, "upstream.reset", "reset"),
     ports.TIMEOUT: (FAILED_TIMEOUT, "upstream.timeout", "timeout"),
     ports.IDLE: (FAILED_TIMEOUT, "upstream.idle_timeout", "timeout"),

@@ -7,7 +7,7 @@ the new one or one that another exchange gives back.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gatewright.proxy import ports
 
@@ -35,6 +35,7 @@ class Pool:
         "open",
         "reused",
         "spec",
+        "tls",
         "waiters",
         "wheel_at",
         "world",
@@ -44,6 +45,8 @@ class Pool:
         self.endpoint = endpoint
         self.world = world
         self.spec: PoolSpec
+        #: What makes its connections secure (``tls.client.ClientTls``), or None. Never changed: see compile.
+        self.tls: Any = None
         self.connect_timeout = 0.0
         self.idle: list[H1Client] = []
         self.waiters: deque[Exchange] = deque()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CONNECT, CONNECT_TIMEOUT, RESET = "connect", "connect_timeout", "reset"
 TIMEOUT, IDLE, TRUNCATED, MALFORMED = "timeout", "idle", "truncated", "malformed"
 OVERLOADED = "overloaded"
+#: No secure connection; a peer that does not speak the upstream's protocol. Nothing of a request was sent.
+TLS, PROTOCOL = "tls", "protocol"
 #: A connection that had served before was closed by the endpoint before it could have seen the request.
 STALE = "stale"
 

@@ -113,12 +113,14 @@ class ListenerRuntime:
 class Runtime:
     """A compiled snapshot."""
 
-    __slots__ = ("listeners", "routers", "routes", "snapshot", "unmatched", "upstreams", "version")
+    __slots__ = ("listeners", "routers", "routes", "snapshot", "tls", "unmatched", "upstreams", "version")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.version = snapshot.version
         self.upstreams: dict[str, Upstream] = {}
+        #: By the words of an upstream about TLS, and its protocol: what its connections are made with.
+        self.tls: dict[Any, Any] = {}
         self.routes: dict[str, Route] = {}
         #: By the set of routes they hold: listeners that serve the same routes share one.
         self.routers: dict[tuple[str, ...], Router] = {}

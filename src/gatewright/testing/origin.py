@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, cast
 
@@ -131,6 +132,7 @@ class Origin:
         connections: Accepted so far.
         open: Connections open now.
         errors: Exceptions of the behaviour that are not the client's going away; empty in a good test.
+        tls: The server's context, for an origin that speaks TLS; to be set before it starts.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -140,6 +142,7 @@ class Origin:
         self.connections = 0
         self.open = 0
         self.errors: list[BaseException] = []
+        self.tls: ssl.SSLContext | None = None
         #: Set by :meth:`release`.
         self.go = asyncio.Event()
         self._changed = asyncio.Event()
@@ -149,8 +152,8 @@ class Origin:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:port``."""
-        return f"http://127.0.0.1:{self.port}"
+        """``http://127.0.0.1:port``; ``https://`` with TLS."""
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -161,7 +164,7 @@ class Origin:
 
     async def start(self, port: int = 0) -> None:
         """Listen; also again after :meth:`stop`, then on the same port when it is given."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=MOST_HEAD)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=MOST_HEAD, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

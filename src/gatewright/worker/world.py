@@ -13,8 +13,11 @@ from gatewright.clock import Clock
 from gatewright.http.fields import http_date
 from gatewright.ipc.messages import Log, Message
 from gatewright.proxy import ports
+from gatewright.proxy.families import TLS_FAILURES
 from gatewright.proxy.multiplex import MultiplexPool
 from gatewright.proxy.pool import Pool
+from gatewright.tls.client import TlsFailure
+from gatewright.worker.net.dial import dial
 from gatewright.worker.net.h1_client import H1Client
 from gatewright.worker.net.h2_client import H2Client
 from gatewright.worker.net.timers import TICK, Timed, Wheel
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from gatewright.proxy.endpoints import Endpoint
     from gatewright.proxy.exchange import Exchange
     from gatewright.proxy.record import WorkerStats
+    from gatewright.tls.client import ClientTls
     from gatewright.worker.net.tunnel import Tunnel
 
 #: The connections to an endpoint, one exchange at a time or many.
@@ -154,20 +158,30 @@ class World:
         self._spawner.spawn(self._connect(pool, endpoint), "connect")
 
     async def _connect(self, pool: AnyPool, endpoint: Endpoint) -> None:
-        loop = self._loop
         connection = self.client(pool)
         try:
-            async with asyncio.timeout(pool.connect_timeout):
-                if endpoint.host.startswith("/"):
-                    await loop.create_unix_connection(lambda: connection, endpoint.host)
-                else:
-                    await loop.create_connection(lambda: connection, endpoint.host, endpoint.port)
+            await dial(self._loop, endpoint, connection, pool.tls, pool.connect_timeout)
+        except TlsFailure as failure:
+            self.insecure(pool, failure)
+            pool.failed(ports.PROTOCOL if failure.cause == "alpn" else ports.TLS)
         except TimeoutError:
             pool.failed(ports.CONNECT_TIMEOUT)
         except (OSError, ValueError):  # ValueError: a host that cannot be one
             pool.failed(ports.CONNECT)
         else:
             pool.connected(connection)
+
+    def insecure(self, pool: AnyPool, failure: TlsFailure) -> None:
+        """A connection to an endpoint is not secure: count it, tell the operator (once a second for each endpoint)."""
+        tls: ClientTls = pool.tls
+        self.stats.count(TLS_FAILURES, tls.upstream, failure.cause)
+        now = self.clock()
+        if now - tls.noted_at < 1.0:
+            return
+        tls.noted_at = now
+        key = pool.endpoint.key
+        message = f"no secure connection to {key}: {failure.detail}"
+        self.note("upstream.tls", message=message, upstream=tls.upstream, endpoint=key, cause=failure.cause)
 
     # --- reports ------------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Pool:
 
     def __init__(self, timeout: float = 5.0) -> None:
         self.connect_timeout = timeout
+        self.tls = None
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.lost_ones: asyncio.Queue[H1Client] = asyncio.Queue()
 
