@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gatewright.worker.net.h2_server import H2Server
 
 _FOREVER = float("inf")
+_READING_TIME = 1.0  # seconds between an answer to half a request and the reset of its stream
 _NOT_IN_WEBSOCKET = (b"sec-websocket-accept", b"content-length")
 
 
@@ -204,14 +205,16 @@ class H2Stream(Stream):
             conn.send_data(self, data, end)
 
     def finish_sending(self) -> None:
-        """END_STREAM has been sent; a client that is still sending need not go on (section 8.1)."""
+        """END_STREAM has been sent; a client that is still sending need not go on (section 8.1).
+
+        It gets no more credit, and some time to read its answer: there are clients that forget an answer for a reset.
+        """
         self.local_done = True
-        conn = self.conn
         if self.remote_done:
-            conn.forget(self)
+            self.conn.forget(self)
         elif self.exchange is None and self.tunnelled is None:
-            conn.reset(self.id, errors.NO_ERROR)
-            conn.forget(self)
+            self.paused = True
+            self._within(_READING_TIME)
 
     def abort(self) -> None:
         """The response ends early, and the client must notice."""
@@ -301,7 +304,10 @@ class H2Stream(Stream):
         """Time is up for what the stream waits for."""
         self.deadline = self.total if self.total > now else _FOREVER
         exchange = self.exchange
-        if exchange is not None and now >= self.total:
+        if exchange is None and self.local_done:
+            self.conn.reset(self.id, errors.NO_ERROR)
+            self.conn.forget(self)
+        elif exchange is not None and now >= self.total:
             self.total = _FOREVER
             exchange.on_time_over()
         elif self.waiting is not None:
