@@ -97,6 +97,8 @@ BY_RESET: Final = {
     12: PERMISSION_DENIED,  # INADEQUATE_SECURITY
 }
 
+_RESETS: Final = frozenset({"upstream.reset", "upstream.truncated"})
+
 #: Conditions of ``retries.on`` → the status they stand for: ``grpc_unavailable`` …
 CONDITIONS: Final = {f"grpc_{name.lower()}": code for code, name in enumerate(NAMES) if code != OK}
 _CONDITION_OF: Final = {code: condition for condition, code in CONDITIONS.items()}
@@ -150,7 +152,7 @@ def code_for(status: int, reason: str, reset: int = -1) -> int:
         reason: Of the answer.
         reset: Error code with which the endpoint has reset the stream; -1 when it has not.
     """
-    if reset >= 0 and reason == "upstream.reset":
+    if reset >= 0 and reason in _RESETS:
         return BY_RESET.get(reset, INTERNAL)
     code = BY_REASON.get(reason)
     return BY_STATUS.get(status, UNKNOWN) if code is None else code
