@@ -5,7 +5,8 @@
     GatewrightError
     ├── ConfigError          a configuration that cannot be used; carries every Problem found
     ├── ProtocolError        a peer broke its protocol; carries a reason of gatewright.reasons
-    └── MissingExtra         an optional package is not installed; the message names the extra
+    ├── MissingExtra         an optional package is not installed; the message names the extra
+    └── Refused              a body hook ends the exchange (gatewright.http.reply)
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gatewright.errors import GatewrightError
 from gatewright.http.headers import VALUE_OCTETS, Pair, check_field
 
 
@@ -44,3 +45,17 @@ class Reply:
         self.body = body
         self.content_type = content_type
         self.detail = detail
+
+
+class Refused(GatewrightError):
+    """A body hook will not let a message pass: the exchange ends with ``reply``.
+
+    When the response has begun already, it is cut off, so that nobody takes it for whole; ``reply`` then gives the
+    reason.
+    """
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        super().__init__(reply.reason)

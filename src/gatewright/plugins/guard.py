@@ -11,7 +11,7 @@ from inspect import isawaitable
 from typing import Any
 
 from gatewright.errors import ProtocolError
-from gatewright.http.reply import Reply
+from gatewright.http.reply import Refused, Reply
 from gatewright.sdk.env import Env, Expression
 from gatewright.sdk.exchange import ExchangeView
 from gatewright.sdk.policy import Hook, Outcome, Policy, overrides
@@ -61,6 +61,8 @@ class Guard:
         """Call a body hook. A failure ends the message: half a transformation must not look like a whole one."""
         try:
             out = self._hook(ex, data, last)
+        except Refused:
+            raise  # said on purpose
         except Exception as error:
             self._failed(error)
             raise ProtocolError(self._reply.reason, 500) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatewright.errors import ProtocolError
 from gatewright.http.headers import Pair
-from gatewright.http.reply import Reply
+from gatewright.http.reply import Refused, Reply
 from gatewright.http.status import NO_BODY
 from gatewright.wire.h1 import CHUNKED, UNTIL_CLOSE
 
@@ -112,6 +112,9 @@ def _transform(chain: tuple[Hook, ...], ex: Exchange, data: bytes, *, last: bool
     try:
         for hook in chain:
             data = hook(ex, data, last)
+    except Refused as refused:
+        ex.answer(refused.reply, 0)
+        return None
     except ProtocolError as error:  # from the guard around a plugin's hook
         ex.answer(Reply(error.status, error.reason, detail="A plugin failed"), 0)
         return None

@@ -44,9 +44,10 @@ class Exchange:
     __slots__ = (
         "body", "bytes_in", "bytes_out", "client", "client_addr", "conn", "consumer", "ended", "endpoint", "framing",
         "held", "listener", "listener_name", "max_body", "origin", "params", "path", "protocol", "queued", "reason",
-        "released", "reply", "reply_body", "request", "request_id", "response", "response_started", "resume_at",
-        "retries", "route", "started", "status", "task", "timeouts", "total", "tried", "tries", "try_started",
-        "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until", "world",
+        "released", "reply", "reply_body", "request", "request_id", "response", "response_started",
+        "response_trailers", "resume_at", "retries", "route", "started", "status", "task", "timeouts", "total",
+        "tried", "tries", "try_started", "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until",
+        "world",
     )  # fmt: skip
 
     #: Name of the status that a gRPC call has ended with; empty for everything else.
@@ -55,6 +56,8 @@ class Exchange:
     reset_code = -1
     #: Set by the pool it waits in: when waiting ends (monotonic seconds).
     wait_until: float
+    #: Set for the last call of response body hooks.
+    response_trailers: tuple[Pair, ...]
 
     def __init__(
         self,
@@ -326,9 +329,11 @@ class Exchange:
             return failures.hold_end(self, trailers)
         self.conn = None
         if self.route.response_body_chain:
+            self.response_trailers = trailers
             data = change_response(self, b"", last=True)
             if data is None:
                 return None
+            trailers = self.response_trailers
             self.bytes_out += len(data)
             self.client.send_body(data)
         self.client.send_end(trailers)

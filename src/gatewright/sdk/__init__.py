@@ -1,8 +1,8 @@
 """The public interface for policies and plugins. What is not named here may change without notice."""
 
 from gatewright.http.head import RequestHead, ResponseHead
-from gatewright.http.headers import Fields, Headers
-from gatewright.http.reply import Reply
+from gatewright.http.headers import Fields, Headers, Pair
+from gatewright.http.reply import Refused, Reply
 from gatewright.sdk.env import Counter, Env, Expression, Limiter
 from gatewright.sdk.exchange import CREDENTIAL, Consumer, ExchangeView
 from gatewright.sdk.policy import (
@@ -28,8 +28,10 @@ __all__ = [
     "InvalidPolicy",
     "Limiter",
     "Outcome",
+    "Pair",
     "Policy",
     "PolicyConfig",
+    "Refused",
     "Reply",
     "RequestHead",
     "ResponseHead",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from gatewright.http.head import RequestHead, ResponseHead
+from gatewright.http.headers import Pair
 from gatewright.http.reply import Reply
 
 #: Key in ``vars`` under which an identifying policy leaves the digest (bytes) of the credential that was used.
@@ -52,6 +53,10 @@ class ExchangeView(Protocol):
     started: float
     #: Bytes of request body that are let through; a policy may lower it before the body comes.
     max_body: int
+    #: What is spoken: ``http1``, ``http2``, ``grpc``, ``grpc-web``, ``websocket`` or ``sse``.
+    protocol: str
+    #: Trailers of the response. Only for ``on_response_chunk`` with ``last``, which may put others in their place.
+    response_trailers: tuple[Pair, ...]
 
     @property
     def route_name(self) -> str:

@@ -85,7 +85,9 @@ class BodyPolicy(Policy[C], abstract=True):
 
     A body hook gets a piece and returns what is to be sent in its place (``b""`` holds it back for now). ``last`` is
     True once, with the final piece, which may be empty. A policy that changes lengths must drop ``content-length`` in
-    the head hook before.
+    the head hook before. A hook that will not let a body pass raises :class:`gatewright.sdk.Refused`.
+
+    At the last piece of a response ``ex.response_trailers`` are there, and may be replaced.
     """
 
     __slots__ = ()

@@ -9,7 +9,7 @@ import pytest
 from gatewright.ipc.messages import Log
 from gatewright.plugins.guard import guard
 from gatewright.policies.cors import Cors, CorsConfig
-from gatewright.sdk import BodyPolicy, Policy, PolicyConfig, Reply
+from gatewright.sdk import BodyPolicy, Policy, PolicyConfig, Refused, Reply
 from gatewright.snapshot.model import PolicySpec
 from gatewright.testing.rig import Rig, Waiting, route, upstream
 
@@ -199,6 +199,20 @@ def test_body_hooks_under_a_condition(rig: Rig, request_: bytes, expected: bytes
     client.send(request_)
     rig.origin("a").accept().send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc")
     assert client.received.endswith(b"\r\n\r\n" + expected)
+
+
+def test_a_body_hook_may_refuse(rig: Rig) -> None:
+    def on_request_chunk(self: Any, ex: Any, data: bytes, last: bool) -> bytes:
+        raise Refused(Reply(422, "odd.body", detail="Not like this"))
+
+    serve(rig, make(on_request_chunk=on_request_chunk))
+    client = rig.client()
+    client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+    assert client.received.startswith(b"HTTP/1.1 422 ")
+    assert b"Not like this" in client.received
+    assert [record.reason for record in rig.records] == ["odd.body"]
+    assert notes(rig) == []
+    rig.origin("a").refuse()
 
 
 def test_a_failing_body_hook_ends_the_message(rig: Rig) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatewright.http.reply import Reply
+from gatewright.http.reply import Refused, Reply
 from gatewright.sdk import BodyPolicy, ExchangeView, PolicyConfig
 from gatewright.snapshot import model
 from gatewright.testing.rig import Rig, Waiting, route, upstream
@@ -154,6 +154,48 @@ def test_another_length_than_promised_ends_the_response_where_it_is_seen(
     assert client.aborted
     assert len(body(client.received)) <= 2
     assert rig.records[0].reason == "plugin.failed"
+
+
+@pytest.mark.parametrize(("kept", "tail"), [(True, b"x: y\r\n"), (False, b"")])
+def test_a_body_hook_may_put_trailers_into_the_body(rig: Rig, hooks: type[Hooks], kept: bool, tail: bytes) -> None:
+    def down(data: bytes, last: bool) -> bytes:
+        if not last:
+            return data
+        ex = hooks.seen[0]
+        trailers = ex.response_trailers
+        ex.response_trailers = trailers if kept else ()
+        return b"%b=%b" % trailers[0]
+
+    hooks.down = does(down)
+    client, origin = asked(rig)
+    origin.send(STREAMED)
+    assert body(client.received) == b"2\r\nok\r\n3\r\nx=y\r\n0\r\n" + tail + b"\r\n"
+
+
+def test_trailers_are_there_also_when_a_hook_has_waited(rig: Rig, hooks: type[Hooks]) -> None:
+    hooks.down = does(lambda data, last: b"%d" % len(hooks.seen[0].response_trailers) if last else data)
+    waiting = Waiting()
+    hooks.response = does(lambda _ex: waiting)
+    client, origin = asked(rig)
+    origin.send(STREAMED)
+    assert client.received == b""
+    waiting.complete()
+    assert body(client.received) == b"2\r\nok\r\n1\r\n1\r\n0\r\nx: y\r\n\r\n"
+
+
+def test_a_body_hook_may_refuse_what_has_begun(rig: Rig, hooks: type[Hooks]) -> None:
+    def down(data: bytes, last: bool) -> bytes:
+        if last:
+            raise Refused(Reply(502, "hooks.bad"))
+        return data
+
+    hooks.down = does(down)
+    client, origin = asked(rig)
+    origin.send(STREAMED[:-12])
+    origin.send(STREAMED[-12:])
+    assert body(client.received) == b"2\r\nok\r\n"
+    assert client.aborted
+    assert rig.records[0].reason == "hooks.bad"
 
 
 def test_a_request_of_another_length_is_sent_in_chunks(rig: Rig, hooks: type[Hooks]) -> None:
