@@ -27,10 +27,35 @@ TOKEN_OCTETS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 _MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
 
 
+class Around:
+    """The lines around the one that changes from section to section: in a block to forward they stay the same."""
+
+    __slots__ = ("_lines", "_pairs", "at", "kept")
+
+    def __init__(self, pairs: tuple[Pair, ...], lines: list[bytes], at: int) -> None:
+        self._pairs = pairs
+        self._lines = lines
+        self.at = at
+        #: Names that are dropped → what stands before and behind the line; the latter is None when it goes as well.
+        self.kept: dict[frozenset[bytes], tuple[bytes, bytes | None]] = {}
+
+    def split(self, dropped: frozenset[bytes]) -> tuple[bytes, bytes | None]:
+        """Make and remember what is to be in ``kept``."""
+        at = self.at
+        pieces = zip(self._lines, self._pairs, strict=True)
+        kept = [b"" if pair[0] in dropped else line + b"\r\n" for line, pair in pieces]
+        before, after = b"".join(kept[:at]), b"".join(kept[at + 1 :])
+        split = (before, b"\r\n" + after) if kept[at] else (before + after, None)
+        if len(self.kept) >= _MOST_BLOCKS:
+            self.kept.clear()
+        self.kept[dropped] = split
+        return split
+
+
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "forwarded", "index", "lines", "not_forwarded", "packed", "pairs")
+    __slots__ = ("_blocks", "around", "forwarded", "index", "lines", "not_forwarded", "packed", "pairs")
 
     #: Names that nobody may add when these fields are forwarded: they are written elsewhere.
     ours: ClassVar[frozenset[bytes]] = NONE
@@ -42,6 +67,8 @@ class Fields:
         #: The checked lines as they came, one for each pair: forwarded in the sender's spelling, and joining them
         #: costs a third of writing the pairs anew.
         self.lines = lines
+        #: Set when all lines but one are those of an earlier section.
+        self.around: Around | None = None
         self._blocks: dict[frozenset[bytes], bytes] = {}
         #: Names that concern one connection only; parsers of whole messages fill it in.
         self.not_forwarded: frozenset[bytes] = NONE
@@ -50,11 +77,14 @@ class Fields:
         #: The same as a block of HTTP/2, and the names it was made without.
         self.packed: tuple[frozenset[bytes], bytes] | None = None
 
-    def adopt(self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes]) -> None:
+    def adopt(
+        self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes], around: Around | None = None
+    ) -> None:
         """Be these fields, whose parts were made elsewhere; takes the place of ``__init__``."""
         self.pairs = pairs
         self.index = index
         self.lines = lines
+        self.around = around
         self._blocks = {}
         self.not_forwarded = NONE
         self.forwarded = self.packed = None
@@ -65,6 +95,10 @@ class Fields:
 
     def block(self, dropped: frozenset[bytes]) -> bytes:
         """The lines ``name: value CRLF`` of all fields but those named in ``dropped``, as one piece."""
+        around = self.around
+        if around is not None:
+            before, after = around.kept.get(dropped) or around.split(dropped)
+            return before if after is None else b"%b%b%b" % (before, self.lines[around.at], after)  # type: ignore[index]
         block = self._blocks.get(dropped)
         if block is None:
             block = self._write(dropped)

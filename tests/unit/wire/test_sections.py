@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewright.errors import ProtocolError
+from gatewright.http import headers
 from gatewright.wire import sections
 from gatewright.wire.h1 import MOST_CHANGED, RequestFields, ResponseFields
 from gatewright.wire.sections import Sections
@@ -88,10 +89,23 @@ def test_the_same_bytes_give_the_same_object() -> None:
 
 def test_one_changing_field_is_followed_with_its_block() -> None:
     known = Sections(RequestFields)
+    for i in range(4):
+        fields = known.read(section(host="x", a=str(i), b="c"), MOST)
+        assert fields.block(fields.not_forwarded) == b"a: %d\r\nb: c\r\n" % i
+        assert fields.block(fields.not_forwarded | {b"a"}) == b"b: c\r\n"
+        assert fields.block(fields.not_forwarded | {b"b"}) == b"a: %d\r\n" % i
+    assert fields.forwarded == b"a: 3\r\nb: c\r\n"  # who forwards it unedited finds it made
+    assert fields.index == {b"host": b"x", b"a": b"3", b"b": b"c"}
+
+
+def test_the_blocks_around_a_changing_field_are_bounded() -> None:
+    known = Sections(RequestFields)
     for i in range(3):
         fields = known.read(section(host="x", a=str(i), b="c"), MOST)
-    assert fields.forwarded == b"a: 2\r\nb: c\r\n"
-    assert fields.index == {b"host": b"x", b"a": b"2", b"b": b"c"}
+    for i in range(100):
+        assert fields.block(frozenset({b"host", b"x-%d" % i})) == b"a: 2\r\nb: c\r\n"
+    assert fields.around is not None
+    assert len(fields.around.kept) <= headers._MOST_BLOCKS
 
 
 def test_a_changing_field_that_is_not_forwarded_is_in_no_block() -> None:
