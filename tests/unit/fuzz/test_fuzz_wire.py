@@ -12,8 +12,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gatewright.wire.h2 import hpack
+
 ROOT = Path(__file__).resolve().parents[3]
 CORPUS = ROOT / "tests" / "corpus"
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which names peers want never indexed holds for the process; here it ends with the test."""
+    monkeypatch.setattr(hpack, "_NEVER_INDEXED", set(hpack._NEVER_INDEXED))
 
 
 def harness(name: str) -> ModuleType:
@@ -26,11 +34,12 @@ def harness(name: str) -> ModuleType:
 
 
 HEAD, CHUNKED, EXCHANGE = harness("fuzz_h1_head"), harness("fuzz_chunked"), harness("fuzz_exchange")
-TARGET = harness("fuzz_target")
+TARGET, HPACK = harness("fuzz_target"), harness("fuzz_hpack")
 
 
 @pytest.mark.parametrize(
-    ("module", "folder"), [(HEAD, "h1"), (CHUNKED, "chunked"), (EXCHANGE, "exchange"), (TARGET, "target")]
+    ("module", "folder"),
+    [(HEAD, "h1"), (CHUNKED, "chunked"), (EXCHANGE, "exchange"), (TARGET, "target"), (HPACK, "hpack")],
 )
 def test_the_corpus(module: Any, folder: str) -> None:
     files = [file for file in sorted((CORPUS / folder).rglob("*")) if file.is_file()]
@@ -108,3 +117,4 @@ def test_any_bytes(data: bytes) -> None:
     HEAD.one_input(data)
     CHUNKED.one_input(data)
     TARGET.one_input(data)
+    HPACK.one_input(len(data).to_bytes(2, "big") + data)

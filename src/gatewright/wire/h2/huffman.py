@@ -92,7 +92,7 @@ def decode(coded: bytes) -> bytes:
 
 
 def encode(plain: bytes) -> bytes:
-    """The coded form, padded with ones; it may be longer than ``plain``. 30 ns an octet."""
+    """The coded form, padded with ones; it may be longer than ``plain``."""
     bits = "".join([_BITS[octet] for octet in plain])
     size = (len(bits) + 7) // 8
     return int(bits + "1" * (size * 8 - len(bits)), 2).to_bytes(size, "big") if size else b""
