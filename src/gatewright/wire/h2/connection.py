@@ -226,8 +226,6 @@ class H2Connection(Generic[S]):
         if flags & frames.PRIORITY_FLAG:
             if len(payload) < 5:
                 raise H2Error(errors.FRAME_SIZE_ERROR, "a HEADERS frame is too short")
-            if int.from_bytes(payload[:4], "big") & _ID == stream_id:
-                raise H2Error(errors.PROTOCOL_ERROR, "a stream depends on itself")
             payload = payload[5:]
         if flags & END_HEADERS:
             return self.on_block(stream_id, payload, flags & END_STREAM)
@@ -323,9 +321,9 @@ class H2Connection(Generic[S]):
             raise H2Error(errors.PROTOCOL_ERROR, "PRIORITY without a stream")
         self._chatter()
         if len(payload) != 5:
+            if not self.was_opened(stream_id):  # an idle stream cannot be reset
+                raise H2Error(errors.FRAME_SIZE_ERROR, "PRIORITY of a wrong size")
             self.stream_error(stream_id, errors.FRAME_SIZE_ERROR)
-        elif int.from_bytes(payload[:4], "big") & _ID == stream_id:
-            self.stream_error(stream_id, errors.PROTOCOL_ERROR)
 
     def _rst_stream(self, stream_id: int, payload: bytes) -> None:
         """RST_STREAM (section 6.4). Many soon after the request are an attack (CVE-2023-44487)."""

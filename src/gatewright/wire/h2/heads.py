@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_SCHEME_OCTETS = b"+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: Fields that only HTTP/1.1 has (section 8.2.2).
 _OF_CONNECTION = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 _PSEUDO_OF_REQUEST = frozenset({b":method", b":scheme", b":path", b":authority", b":protocol"})
@@ -88,8 +89,9 @@ class RequestLine:
                 raise Malformed("CONNECT with a path")
             raise ProtocolError("request.tunnel", 501)
         path = said.get(b":path", b"")
-        if not method or not path or not said.get(b":scheme"):
-            raise Malformed("a pseudo-header field is missing")
+        scheme = said.get(b":scheme")
+        if not method or not path or not scheme or scheme.translate(None, _SCHEME_OCTETS):
+            raise Malformed("a pseudo-header field is missing, or :scheme is none")
         if b"".join(said.values()).translate(None, VALUE_OCTETS):
             raise Malformed("a control character stands in a pseudo-header field")
         if path[:1] != b"/" and (path != b"*" or method != b"OPTIONS"):

@@ -134,7 +134,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         try:
             if self.preface:
                 data = self._read_preface(data)
-            self.feed(data)
+            if data:
+                self.feed(data)
         except H2Error as error:
             return self._fail(error, "h2_flood" if error.code == errors.ENHANCE_YOUR_CALM else "h2_protocol")
         except Exception as bug:  # noqa: BLE001 - a bug of ours must not cost more than this connection
