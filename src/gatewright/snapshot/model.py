@@ -28,6 +28,47 @@ class Limits(Struct, frozen=True):
     control_frames: int = 200
 
 
+class TlsPair(Struct, frozen=True):
+    """A certificate chain and its key, as PEM text, and what the certificate says of itself.
+
+    ``label`` is how the configuration names it. Times are seconds since 1970.
+    """
+
+    label: str
+    cert: str
+    key: str
+    names: tuple[str, ...] = ()
+    kind: str = ""
+    starts: float = 0.0
+    expires: float = 0.0
+    fingerprint: str = ""
+
+    def __repr__(self) -> str:  # what is printed must not hold a key
+        return f"TlsPair({self.label!r}, names={self.names!r}, kind={self.kind!r}, fingerprint={self.fingerprint!r})"
+
+
+class ClientAuth(Struct, frozen=True):
+    """Client certificates. ``mode`` is none, optional or required; ``ca`` is PEM text."""
+
+    mode: str = "none"
+    ca: str = ""
+    forward: bool = False
+
+
+class ListenerTls(Struct, frozen=True):
+    """TLS termination. ``ciphers`` empty means the usual ones; ``hsts`` is the value of the header field."""
+
+    certificates: tuple[TlsPair, ...]
+    min_version: str = "1.2"
+    max_version: str = ""
+    ciphers: tuple[str, ...] = ()
+    client_auth: ClientAuth = ClientAuth()
+    session_tickets: bool = True
+    handshake_timeout: float = 10.0
+    check_host: bool = True
+    hsts: str = ""
+
+
 class Listener(Struct, frozen=True):
     """An address to listen on."""
 
@@ -37,7 +78,7 @@ class Listener(Struct, frozen=True):
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
     limits: Limits = Limits()
-    tls: dict[str, Any] | None = None
+    tls: ListenerTls | None = None
 
 
 class Endpoint(Struct, frozen=True):
@@ -160,6 +201,7 @@ class UpstreamTls(Struct, frozen=True):
     key: str = ""
     verify: bool = True
     min_version: str = "1.2"
+    expires: float = 0.0  # of ``cert``, seconds since 1970; 0.0 without one
 
     def __repr__(self) -> str:  # what is printed must not hold a key
         parts = f"server_name={self.server_name!r}, verify={self.verify}, min_version={self.min_version!r}"

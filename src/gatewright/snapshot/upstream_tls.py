@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gatewright.clock import SystemClock
 from gatewright.config.document import Document
 from gatewright.config.tree import Path
 from gatewright.config.upstream import Upstream, UpstreamTls
 from gatewright.snapshot import model
-
-if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
+from gatewright.tls.certificates import CertificateError, examine, read_chain
 
 MOST_PEM_BYTES: Final = 4 * 1024 * 1024
+_NO_PAIR: Final = ("", "", 0.0)
 
 
 def resolve_tls(document: Document, files: list[FilePath], upstream: Upstream, path: Path) -> model.UpstreamTls | None:
@@ -36,7 +34,7 @@ def resolve_tls(document: Document, files: list[FilePath], upstream: Upstream, p
         document.problem("lint.unverified", message, (*place, "verify"), severity="warning")
         if tls.ca is not None:
             document.problem("config.conflict", "'ca' is not used without 'verify'", (*place, "ca"), key=True)
-    cert, key = _pair(document, files, tls, place)
+    cert, key, expires = _pair(document, files, tls, place)
     return model.UpstreamTls(
         ca=_authorities(document, files, tls, place),
         server_name=tls.server_name or "",
@@ -44,6 +42,7 @@ def resolve_tls(document: Document, files: list[FilePath], upstream: Upstream, p
         key=key,
         verify=tls.verify,
         min_version=tls.min_version,
+        expires=expires,
     )
 
 
@@ -52,30 +51,44 @@ def _authorities(document: Document, files: list[FilePath], tls: UpstreamTls, pa
         return ""
     place = (*path, "ca")
     text = read_pem(document, files, tls.ca, place)
-    found = _certificates(document, text, tls.ca, place) if text else []
-    if found and all(_expired(certificate) for certificate in found):
+    if not text:
+        return ""
+    try:
+        found = read_chain(text)
+    except CertificateError as error:
+        _report(document, tls.ca, error, place)
+        return ""
+    if all(certificate.not_valid_after_utc.timestamp() < _now() for certificate in found):
         message = f"every certificate in {tls.ca} has expired"
-        document.problem("lint.expired", message, place, severity="warning")
-    return text if found else ""
+        document.problem("lint.certificate", message, place, severity="warning")
+    return text
 
 
-def _pair(document: Document, files: list[FilePath], tls: UpstreamTls, path: Path) -> tuple[str, str]:
-    """Certificate and key; both empty when there are none, or they cannot be used."""
+def _pair(document: Document, files: list[FilePath], tls: UpstreamTls, path: Path) -> tuple[str, str, float]:
+    """Certificate, key, and when the certificate expires; empty when there are none, or they cannot be used."""
     if tls.cert is None and tls.key is None:
-        return "", ""
+        return _NO_PAIR
     if tls.cert is None or tls.key is None:
         given, missing = ("cert", "key") if tls.key is None else ("key", "cert")
         document.problem("config.missing_key", f"'{given}' needs '{missing}'", (*path, given), key=True)
-        return "", ""
+        return _NO_PAIR
     cert = read_pem(document, files, tls.cert, (*path, "cert"))
     key = read_pem(document, files, tls.key, (*path, "key"))
-    certificates = _certificates(document, cert, tls.cert, (*path, "cert")) if cert else []
-    if not certificates or not key or not _fits(document, certificates[0], key, tls, path):
-        return "", ""
-    if _expired(certificates[0]):
+    if not cert or not key:
+        return _NO_PAIR
+    try:
+        facts = examine(cert, key)
+    except CertificateError as error:
+        _report(document, tls.cert if error.part == "cert" else tls.key, error, (*path, error.part))
+        return _NO_PAIR
+    if facts.expires < _now():
         message = f"the certificate in {tls.cert} has expired: endpoints that ask for one will refuse it"
-        document.problem("lint.expired", message, (*path, "cert"), severity="warning")
-    return cert, key
+        document.problem("lint.certificate", message, (*path, "cert"), severity="warning")
+    return cert, key, facts.expires
+
+
+def _report(document: Document, name: str, error: CertificateError, path: Path) -> None:
+    document.problem("config.certificate", f"{name}: {error}", path, hint=error.hint)
 
 
 def read_pem(document: Document, files: list[FilePath], name: str, path: Path) -> str:
@@ -98,36 +111,5 @@ def read_pem(document: Document, files: list[FilePath], name: str, path: Path) -
     return ""
 
 
-def _certificates(document: Document, text: str, name: str, path: Path) -> list[Certificate]:
-    # Not at the top: the command line and the controller need it only where there are certificates.
-    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
-
-    try:
-        return load_pem_x509_certificates(text.encode())
-    except ValueError:
-        document.problem("config.certificate", f"the file {name} holds no certificate that can be read", path)
-        return []
-
-
-def _fits(document: Document, certificate: Certificate, key: str, tls: UpstreamTls, path: Path) -> bool:
-    """Whether the key is the certificate's."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - as above
-
-    place = (*path, "key")
-    try:
-        private = load_pem_private_key(key.encode(), None)
-    except TypeError:
-        document.problem("config.key", f"the key in {tls.key} is encrypted", place, hint="openssl pkey removes that")
-        return False
-    except ValueError:
-        document.problem("config.key", f"the file {tls.key} holds no private key that can be read", place)
-        return False
-    if private.public_key() != certificate.public_key():
-        message = f"the key in {tls.key} does not belong to the certificate in {tls.cert}"
-        document.problem("config.key", message, place)
-        return False
-    return True
-
-
-def _expired(certificate: Certificate) -> bool:
-    return certificate.not_valid_after_utc < datetime.fromtimestamp(SystemClock().wall(), UTC)
+def _now() -> float:
+    return SystemClock().wall()

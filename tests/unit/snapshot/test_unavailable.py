@@ -12,8 +12,6 @@ GOOD = "upstreams: {a: {endpoints: [http://127.0.0.1:1]}}\nroutes: [{name: r, to
 @pytest.mark.parametrize(
     ("old", "new", "what", "path"),
     [
-        ("http://", "https://", "TLS to upstreams", "upstreams.a.endpoints[0]"),
-        ("1]}", "1], tls: {}}", "TLS to upstreams", "upstreams.a.tls"),
         ("1]}", "1], protocol: h2}", "the upstream protocol h2", "upstreams.a.protocol"),
         ("1]}", "1], balance: geo}", "the balance geo", "upstreams.a.balance"),
         ("1]}", "1], health: {active: {type: grpc}}}", "health checks by gRPC", "upstreams.a.health.active.type"),
