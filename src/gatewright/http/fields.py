@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 #: One element of a list: quoted strings (whose commas do not count) and anything else up to a comma.
 _ELEMENT = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^",])+', re.DOTALL)
 
+_GRPC = b"application/grpc"
+_ENDS_TYPE = b"+; \t"
+
 _DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
@@ -21,6 +24,24 @@ def split_list(value: bytes) -> list[bytes]:
     if b'"' not in value:
         return [item for piece in value.split(b",") if (item := piece.strip(b" \t"))]
     return [item for piece in _ELEMENT.findall(value) if (item := piece.strip(b" \t"))]
+
+
+def kind_of_call(content_type: bytes) -> str:
+    """``grpc`` or ``grpc-web`` when a message of this type belongs to such a call, else nothing.
+
+    The types are ``application/grpc``, ``application/grpc-web`` and ``application/grpc-web-text``, alone or with
+    ``+proto``, ``+json`` … behind them.
+    """
+    if content_type[:16].lower() != _GRPC:
+        return ""
+    rest = content_type[16:]
+    if rest[:1] in _ENDS_TYPE:
+        return "grpc"
+    rest = rest.lower()
+    for web in (b"-web-text", b"-web"):
+        if rest.startswith(web) and rest[len(web) : len(web) + 1] in _ENDS_TYPE:
+            return "grpc-web"
+    return ""
 
 
 def http_date(wall: float) -> bytes:

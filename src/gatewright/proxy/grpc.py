@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from gatewright.http.fields import kind_of_call
 from gatewright.http.head import ResponseHead
 from gatewright.http.headers import Headers, Pair
 
@@ -113,11 +114,6 @@ _CONTENT_TYPES: Final = {
 _LONGEST_MESSAGE: Final = 512
 
 
-def is_grpc(content_type: bytes) -> bool:
-    """Whether a request of this content type is a gRPC call: application/grpc, alone or with ``+proto`` or ``;…``."""
-    return content_type[:16].lower() == b"application/grpc" and content_type[16:17] in b"+; \t"
-
-
 # --- deadlines --------------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +210,6 @@ def code_of(status: int, fields: Fields) -> int:
     value = fields.index.get(b"grpc-status")
     if value is not None:
         return CODES.get(value, UNKNOWN)
-    if status == 200 and is_grpc(fields.index.get(b"content-type", b"")):
+    if status == 200 and kind_of_call(fields.index.get(b"content-type", b"")):
         return -1
     return FOREIGN.get(status, UNKNOWN)

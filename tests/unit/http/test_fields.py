@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewright.http.fields import http_date, split_list
+from gatewright.http.fields import http_date, kind_of_call, split_list
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,25 @@ def test_date_of_the_rfc() -> None:
 @given(st.integers(0, 253402300799))
 def test_dates_agree_with_the_standard_library(wall: int) -> None:
     assert http_date(wall) == formatdate(wall, usegmt=True).encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        (b"application/grpc", "grpc"),
+        (b"application/grpc+proto", "grpc"),
+        (b"application/grpc;charset=utf-8", "grpc"),
+        (b"Application/GRPC+json", "grpc"),
+        (b"application/grpc-web", "grpc-web"),
+        (b"application/grpc-Web+proto", "grpc-web"),
+        (b"application/grpc-web-text", "grpc-web"),
+        (b"application/grpc-web-text+proto; q=1", "grpc-web"),
+        (b"application/grpc-webtext", ""),
+        (b"application/grpc-web-texts", ""),
+        (b"application/grpcx", ""),
+        (b"application/json", ""),
+        (b"", ""),
+    ],
+)
+def test_content_types_of_calls(content_type: bytes, expected: str) -> None:
+    assert kind_of_call(content_type) == expected

@@ -22,24 +22,6 @@ def test_the_names_are_those_of_the_library() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "expected"),
-    [
-        (b"application/grpc", True),
-        (b"application/grpc+proto", True),
-        (b"application/grpc;charset=utf-8", True),
-        (b"Application/GRPC+json", True),
-        (b"application/grpc-web", False),
-        (b"application/grpc-web-text+proto", False),
-        (b"application/grpcx", False),
-        (b"application/json", False),
-        (b"", False),
-    ],
-)
-def test_what_is_a_call(content_type: bytes, expected: bool) -> None:
-    assert grpc.is_grpc(content_type) is expected
-
-
-@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         (b"1H", 3600.0),

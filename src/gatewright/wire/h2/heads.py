@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatewright.errors import ProtocolError
+from gatewright.http.fields import kind_of_call
 from gatewright.http.forwarding import HOP_BY_HOP, NOT_FORWARDED
 from gatewright.http.headers import NONE, VALUE_OCTETS, Fields, Headers, Pair
 from gatewright.http.target import parse_authority
@@ -30,7 +31,7 @@ class Malformed(Exception):  # noqa: N818 - the RFC's word
 class H2RequestFields(Fields):
     """A request's header section, with the same facts as one of HTTP/1.1."""
 
-    __slots__ = ("connection", "expects", "framing", "host", "trailers_wanted", "upgrade")
+    __slots__ = ("call", "connection", "expects", "framing", "host", "trailers_wanted", "upgrade")
     ours = NOT_FORWARDED
 
     def __init__(self, pairs: list[Pair]) -> None:
@@ -42,7 +43,10 @@ class H2RequestFields(Fields):
         te = index.get(b"te")
         if te is not None and te.lower() != b"trailers":
             raise Malformed("TE other than trailers")
-        self.trailers_wanted = te is not None
+        #: Whether this is a gRPC call.
+        self.grpc = is_grpc(index.get(b"content-type", b""))
+        #: ``grpc``, ``grpc-web`` or nothing.
+        self.call = kind_of_call(index.get(b"content-type", b""))
         self.framing = _length(index, CHUNKED)
         self.connection = self.upgrade = b""
         self.host = index.get(b"host")
@@ -136,6 +140,11 @@ def read_trailers(pairs: list[Pair]) -> tuple[Pair, ...]:
     """Trailers: checked, without what may not stand there (RFC 9110 section 6.5.1)."""
     check_fields(pairs)
     return tuple(pair for pair in pairs if pair[0] not in NOT_TRAILERS)
+
+
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a request of this content type is a gRPC call: application/grpc, alone or with ``+proto`` or ``;…``."""
+    return content_type[:16].lower() == b"application/grpc" and content_type[16:17] in b"+; \t"
 
 
 #: What frames, routes or authorises a message has to come before its body.

@@ -8,6 +8,8 @@ from gatewright.errors import ProtocolError
 from gatewright.http.head import HTTP2, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.proxy.exchange import Exchange
+from gatewright.proxy.grpc_exchange import GrpcExchange
+from gatewright.proxy.grpc_exchange import GrpcExchange
 from gatewright.proxy.respond import core_reply, problem
 from gatewright.wire.h2 import errors, frames
 from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, HEADERS, frame_head
@@ -29,7 +31,9 @@ _NOT_IN_WEBSOCKET = (b"sec-websocket-accept", b"content-length")
 class H2Stream(Stream):
     """A client's request and the gateway's response (implements ``proxy.ports.Downstream``)."""
 
-    __slots__ = ("data", "early", "exchange", "head", "seen", "stuck", "total", "transport", "tunnelled")
+    __slots__ = (
+        "data", "early", "exchange", "head", "patience", "seen", "stuck", "total", "transport", "tunnelled",
+    )  # fmt: skip
     conn: H2Server
 
     def __init__(self, conn: H2Server, stream_id: int, seen: RequestSeen | None) -> None:
@@ -37,6 +41,8 @@ class H2Stream(Stream):
         #: The request, until it is begun. None: it was refused.
         self.seen = seen
         self.exchange: Exchange | None = None
+        #: Seconds between two pieces of the request body.
+        self.patience = 0.0
         #: When the exchange's own time is over.
         self.total = _FOREVER
         # the response, gathered until more comes or it is flushed: a short one leaves as two frames without a third
@@ -64,10 +70,20 @@ class H2Stream(Stream):
             Headers(fields),
         )  # fmt: skip
         framing = 0 if self.remote_done or line.websocket else fields.framing
-        self.exchange = exchange = Exchange(conn.world, self, conn.listener.runtime, request, origin, framing)
-        exchange.protocol = "websocket" if line.websocket else "http2"
+        runtime = conn.listener.runtime
+        if fields.call and line.method == b"POST":
+            exchange: Exchange = GrpcExchange(conn.world, self, runtime, request, origin, framing)
+            exchange.protocol = fields.call
+            # A stream of messages may be silent for as long as its deadline allows; whether the client is there is
+            # found out by PING.
+            self.patience = _FOREVER if fields.call == "grpc" else conn.listener.limits.body_timeout
+        else:
+            exchange = Exchange(conn.world, self, runtime, request, origin, framing)
+            exchange.protocol = "websocket" if line.websocket else "http2"
+            self.patience = conn.listener.limits.body_timeout
+        self.exchange = exchange
         if framing:
-            self._within(conn.listener.limits.body_timeout)
+            self._within(self.patience)
         exchange.begin()
         upstream = exchange.conn
         if framing and upstream is not None:
@@ -87,7 +103,7 @@ class H2Stream(Stream):
             self.paused = True  # no credit until there is an end that takes it
             self.early.append(data)
             return
-        self._within(self.conn.listener.limits.body_timeout)
+        self._within(self.patience)
         exchange.on_request_body(data)
         upstream = exchange.conn
         if upstream is not None:
@@ -257,7 +273,7 @@ class H2Stream(Stream):
         """Go on."""
         self.resume()
         if not self.remote_done:
-            self._within(self.conn.listener.limits.body_timeout)
+            self._within(self.patience)
 
     def on_stuck(self) -> None:
         """The client's windows are closed: the endpoint pauses, and the client has to open them in time."""
@@ -298,7 +314,8 @@ class H2Stream(Stream):
     def _within(self, seconds: float) -> None:
         at = self.conn.world.now + seconds
         self.deadline = at = min(at, self.total)
-        self.conn.need(at)
+        if at < _FOREVER:
+            self.conn.need(at)
 
     def on_deadline(self, now: float) -> None:
         """Time is up for what the stream waits for."""
