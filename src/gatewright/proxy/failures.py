@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Kept-alive connections that may turn out to be closed, in a row, before it counts as a failure.
 _MOST_STALE = 3
 
+#: The endpoint has surely not acted on the request.
+_UNSEEN = frozenset({ports.STALE, ports.REFUSED})
+
 #: What a failover upstream is asked about when the retries are used up.
 _FAILED_OVER = frozenset({502, 503, 504, "grpc_unavailable"})
 
@@ -41,6 +44,7 @@ CONDITIONS: dict[str, tuple[int, str, str]] = {
     ports.MALFORMED: (FAILED_RESET, "upstream.malformed", ""),
     ports.OVERLOADED: (CANCELLED, "upstream.overloaded", ""),
     ports.STALE: (CANCELLED, "upstream.reset", "reset"),
+    ports.REFUSED: (CANCELLED, "upstream.reset", "reset"),
 }
 
 
@@ -60,7 +64,7 @@ def upstream_failed(ex: Exchange, condition: str) -> None:
     if ex.ended:
         return None
     outcome, reason, retry_condition = CONDITIONS[condition]
-    sent = ex.conn is not None
+    sent = ex.conn is not None and condition != ports.REFUSED
     ex.conn = None
     ex.queued = None
     ex.release(outcome, reason, ex.world.clock())
@@ -69,7 +73,7 @@ def upstream_failed(ex: Exchange, condition: str) -> None:
     if ex.held is not None:
         _forget_response(ex)
     ex.reason = reason
-    if condition == ports.STALE and ex.tries <= _MOST_STALE and _can_send_again(ex, sent=sent):
+    if condition in _UNSEEN and ex.tries <= _MOST_STALE and _can_send_again(ex, sent=sent):
         return _pick_again(ex)
     if retry_condition and (
         _may_retry(ex, retry_condition, sent=sent) or (ex.retries.grpc and _may_call_again(ex, reason, sent=sent))

@@ -111,7 +111,7 @@ class Pool:
         else:
             self.idle.append(connection)
 
-    def connected(self, connection: H1Client) -> None:
+    def connected(self, connection: Any) -> None:
         """A connection that :meth:`World.connect` opened."""
         if not connection.alive:  # closed again before anybody could use it
             self.failed(ports.CONNECT)
@@ -144,6 +144,11 @@ class Pool:
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()
+
+    def counts(self) -> tuple[int, int]:
+        """How many connections are idle, and how many are busy."""
+        idle = len(self.idle)
+        return idle, self.open - idle - self.connecting
 
     def on_deadline(self, now: float) -> None:
         """Waiters whose time is over are refused; they queue in the order of their time."""

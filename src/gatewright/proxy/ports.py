@@ -14,6 +14,7 @@ from gatewright.http.headers import Fields, Pair
 if TYPE_CHECKING:
     from gatewright.proxy.endpoints import Endpoint
     from gatewright.proxy.exchange import Exchange
+    from gatewright.proxy.multiplex import MultiplexPool
     from gatewright.proxy.pool import Pool
     from gatewright.proxy.record import WorkerStats
 
@@ -25,6 +26,8 @@ OVERLOADED = "overloaded"
 TLS, PROTOCOL = "tls", "protocol"
 #: A connection that had served before was closed by the endpoint before it could have seen the request.
 STALE = "stale"
+#: The endpoint has said that it has not looked at the request (RFC 9113 section 8.7).
+REFUSED = "refused"
 
 
 class Downstream(Protocol):
@@ -92,6 +95,29 @@ class UpstreamConnection(Protocol):
         """Nobody wants the response any more: the connection is given up."""
 
 
+class MultiplexConnection(Protocol):
+    """A connection to an endpoint that serves many exchanges at a time, each on a stream of its own."""
+
+    alive: bool
+    #: The endpoint has said what it allows, and requests can be sent.
+    ready: bool
+    #: Its pool waits for that.
+    awaited: bool
+    #: Its pool has been handed it, and wants to hear of its end.
+    pooled: bool
+    #: How many more streams it takes.
+    room: int
+
+    def stream(self) -> UpstreamConnection:
+        """A new stream; there must be room."""
+
+    def busy(self) -> bool:
+        """Whether it has streams."""
+
+    def retire(self) -> None:
+        """Take no more streams, and close when those it has have ended."""
+
+
 class Timer(Protocol):
     """A call that is to come."""
 
@@ -123,7 +149,7 @@ class World(Protocol):
     def later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds. For rare things only."""
 
-    def connect(self, pool: Pool, endpoint: Endpoint) -> None:
+    def connect(self, pool: Pool | MultiplexPool, endpoint: Endpoint) -> None:
         """Open a connection; ends in ``pool.connected`` or ``pool.failed``."""
 
     def watch(self, timed: Any) -> None:

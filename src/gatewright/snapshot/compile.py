@@ -23,6 +23,7 @@ from gatewright.proxy.actions import (
     no_route,
 )
 from gatewright.proxy.endpoints import Endpoint, Upstream
+from gatewright.proxy.multiplex import MultiplexPool
 from gatewright.proxy.pool import Pool
 from gatewright.proxy.retry import RetryPolicy
 from gatewright.proxy.router import build_router
@@ -31,6 +32,7 @@ from gatewright.sdk.policy import Hook, Policy, overrides
 from gatewright.snapshot.env import Note, PolicyEnv
 from gatewright.snapshot.model import Route as RouteSpec
 from gatewright.tls.client import ClientTls, client_context, name_of
+from gatewright.tls.server import ServerTls
 
 if TYPE_CHECKING:
     from gatewright.clock import Clock
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from gatewright.proxy.ports import World
     from gatewright.proxy.shared import SharedTable
     from gatewright.snapshot.model import Endpoint as EndpointSpec
-    from gatewright.snapshot.model import PolicySpec, Snapshot, UpstreamTls
+    from gatewright.snapshot.model import Listener, PolicySpec, Snapshot, UpstreamTls
     from gatewright.snapshot.model import Upstream as UpstreamSpec
 
 _HOOKS = ("on_request", "on_response", "on_record", "on_request_chunk", "on_response_chunk")
@@ -131,11 +133,10 @@ def _settle_upstreams(runtime: Runtime, site: Site) -> None:
             endpoint = upstream.by_key[endpoint_spec.key]
             tls = _tls_of(spec, endpoint_spec, runtime)
             if endpoint.pool is None:
-                endpoint.pool = Pool(endpoint, world)
-                endpoint.pool.tls = tls
+                endpoint.pool = _pool(spec, endpoint, tls, world)
                 endpoint.stats = world.stats.endpoint(upstream.name, endpoint.key)
-            elif not _same(tls, endpoint.pool.tls):
-                endpoint.pool = _successor(endpoint, tls, world)
+            elif not _same(tls, endpoint.pool.tls) or type(endpoint.pool) is not _POOLS[spec.protocol]:
+                endpoint.pool = _successor(spec, endpoint, tls, world)
             endpoint.pool.configure(spec.pool, spec.timeouts.connect, workers)
 
 
@@ -150,11 +151,20 @@ def _same(tls: ClientTls | None, other: ClientTls | None) -> bool:
     return other is None if tls is None else tls.same(other)
 
 
-def _successor(endpoint: Endpoint, tls: ClientTls | None, world: World) -> Pool:
-    """A pool for new connections. Those of the old one end what they are at, and are not used again."""
-    old: Pool = endpoint.pool
-    pool = Pool(endpoint, world)
+#: By the protocol that an upstream speaks.
+_POOLS: dict[str, type[Pool] | type[MultiplexPool]] = {"http1": Pool, "h2": MultiplexPool, "grpc": MultiplexPool}
+
+
+def _pool(spec: UpstreamSpec, endpoint: Endpoint, tls: ClientTls | None, world: World) -> Pool | MultiplexPool:
+    pool = _POOLS[spec.protocol](endpoint, world)
     pool.tls = tls
+    return pool
+
+
+def _successor(spec: UpstreamSpec, endpoint: Endpoint, tls: ClientTls | None, world: World) -> Pool | MultiplexPool:
+    """A pool for new connections. Those of the old one end what they are at, and are not used again."""
+    old: Pool | MultiplexPool = endpoint.pool
+    pool = _pool(spec, endpoint, tls, world)
     pool.created, pool.reused = old.created, old.reused
     old.close()
     return pool
@@ -265,4 +275,29 @@ def _compile_listeners(runtime: Runtime, previous: Runtime | None) -> Generator[
             router = yield from build_router(rows, old.router if old is not None else None)
             runtime.routers[names] = router
         trust = Trust(tuple(ip_network(network, strict=False) for network in listener.trusted_proxies))
-        runtime.listeners[listener.name] = ListenerRuntime(listener, router, trust, runtime)
+        tls = _compile_tls(listener, previous)
+        runtime.listeners[listener.name] = ListenerRuntime(listener, router, trust, runtime, tls)
+
+
+def _compile_tls(listener: Listener, previous: Runtime | None) -> ServerTls | None:
+    """TLS of a listener; with what can be used again of the same listener's before."""
+    if listener.tls is None:
+        return None
+    old = previous.listeners.get(listener.name) if previous is not None else None
+    if (
+        old is not None
+        and old.tls is not None
+        and (old.spec.tls, old.spec.protocols)
+        == (
+            listener.tls,
+            listener.protocols,
+        )
+    ):
+        return old.tls
+    try:
+        tls = ServerTls(listener.tls, listener.protocols)
+    except ssl.SSLError as error:
+        raise ValueError(f"TLS of the listener '{listener.name}': {error.reason or error}") from error
+    if old is not None and old.tls is not None:
+        tls.reuse(old.tls)
+    return tls

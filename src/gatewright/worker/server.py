@@ -12,7 +12,6 @@ from typing import Any
 from gatewright.clock import Clock
 from gatewright.ipc.messages import BreakerChange, HealthChange, Message, Stats
 from gatewright.plugins.registry import Registry, load_registry
-from gatewright.proxy.pool import Pool
 from gatewright.proxy.record import WorkerStats
 from gatewright.proxy.runtime import Runtime
 from gatewright.proxy.shared import SharedTable
@@ -23,7 +22,7 @@ from gatewright.snapshot.model import Snapshot
 from gatewright.worker.access_log import AccessLog
 from gatewright.worker.net.listener import Listener
 from gatewright.worker.stats import StatsCollector
-from gatewright.worker.world import World
+from gatewright.worker.world import AnyPool, World
 
 _SLICE = 0.005  # seconds of compiling between two turns of the loop
 _DRAIN_STEP = 0.05
@@ -222,10 +221,11 @@ class DataPlane:
                 for endpoint in upstream.endpoints:
                     if endpoint.in_flight:
                         self._stats.in_flight[upstream.name, endpoint.key] = endpoint.in_flight
-                pools: list[Pool] = [endpoint.pool for endpoint in upstream.endpoints]
+                pools: list[AnyPool] = [endpoint.pool for endpoint in upstream.endpoints]
                 counts = self._stats.pool(upstream.name)
-                counts.idle = sum(len(pool.idle) for pool in pools)
-                counts.active = sum(pool.open - len(pool.idle) - pool.connecting for pool in pools)
+                connections = [pool.counts() for pool in pools]
+                counts.idle = sum(idle for idle, _ in connections)
+                counts.active = sum(busy for _, busy in connections)
                 counts.waiting = sum(len(pool.waiters) for pool in pools)
                 counts.created = max(counts.created, sum(pool.created for pool in pools))
                 counts.reused = max(counts.reused, sum(pool.reused for pool in pools))

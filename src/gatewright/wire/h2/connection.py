@@ -40,9 +40,30 @@ class H2Connection(Generic[S]):
     """State of a connection. ``now`` is set by whoever feeds it."""
 
     __slots__ = (
-        "acknowledged", "block", "block_flags", "block_stream", "blocked", "buffer", "calm", "continuations", "credit_at_once",
-        "decoder", "expect", "header_bytes", "largest_frame", "now", "out", "peer_window", "recv_left", "resets",
-        "send_window", "streams", "ours_reset", "unread", "useful", "window",
+        "acknowledged",
+        "block",
+        "block_flags",
+        "block_stream",
+        "blocked",
+        "buffer",
+        "calm",
+        "continuations",
+        "credit_at_once",
+        "decoder",
+        "expect",
+        "header_bytes",
+        "largest_frame",
+        "now",
+        "ours_reset",
+        "out",
+        "peer_window",
+        "recv_left",
+        "resets",
+        "send_window",
+        "streams",
+        "unread",
+        "useful",
+        "window",
     )  # fmt: skip
 
     def __init__(self, now: float, header_bytes: int, window: int, resets: int, control_frames: int) -> None:
@@ -508,7 +529,7 @@ class H2Connection(Generic[S]):
         self.refuse(stream_id, code)
         if stream is not None:
             self.forget(stream)
-            stream.on_reset(code)
+            stream.on_error(code)
 
     def refuse(self, stream_id: int, code: int) -> None:
         """Reset a stream through the peer's own doing. Raises H2Error when that happens too often."""

@@ -24,14 +24,14 @@ _TRAILERS = (b"te", b"trailers")
 _LONGEST_LENGTH = 18
 
 
-class Malformed(Exception):  # noqa: N818 - the RFC's word
+class Malformed(Exception):
     """A message that breaks a rule of HTTP/2: a stream error PROTOCOL_ERROR (section 8.1.1)."""
 
 
 class H2RequestFields(Fields):
     """A request's header section, with the same facts as one of HTTP/1.1."""
 
-    __slots__ = ("call", "connection", "expects", "framing", "host", "trailers_wanted", "upgrade")
+    __slots__ = ("call", "connection", "expects", "framing", "host", "upgrade")
     ours = NOT_FORWARDED
 
     def __init__(self, pairs: list[Pair]) -> None:
@@ -43,8 +43,6 @@ class H2RequestFields(Fields):
         te = index.get(b"te")
         if te is not None and te.lower() != b"trailers":
             raise Malformed("TE other than trailers")
-        #: Whether this is a gRPC call.
-        self.grpc = is_grpc(index.get(b"content-type", b""))
         #: ``grpc``, ``grpc-web`` or nothing.
         self.call = kind_of_call(index.get(b"content-type", b""))
         self.framing = _length(index, CHUNKED)
@@ -140,11 +138,6 @@ def read_trailers(pairs: list[Pair]) -> tuple[Pair, ...]:
     """Trailers: checked, without what may not stand there (RFC 9110 section 6.5.1)."""
     check_fields(pairs)
     return tuple(pair for pair in pairs if pair[0] not in NOT_TRAILERS)
-
-
-def is_grpc(content_type: bytes) -> bool:
-    """Whether a request of this content type is a gRPC call: application/grpc, alone or with ``+proto`` or ``;…``."""
-    return content_type[:16].lower() == b"application/grpc" and content_type[16:17] in b"+; \t"
 
 
 #: What frames, routes or authorises a message has to come before its body.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from gatewright.http.headers import Pair
+from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, FRAME_SIZE, HEADERS, frame_head, headers
+from gatewright.wire.h2.heads import pack_trailers
 
 if TYPE_CHECKING:
     from gatewright.wire.h2.connection import H2Connection
@@ -17,11 +21,11 @@ class Stream:
     """One stream. A stream that both sides have ended, or one has reset, is no longer in its connection's table."""
 
     __slots__ = (
-        "born", "conn", "deadline", "id", "left", "local_done", "paused", "recv_left", "remote_done", "send_window", "trailers",
+        "born", "conn", "data", "deadline", "head", "id", "left", "local_done", "paused", "recv_left", "remote_done", "send_window", "trailers",
         "unread", "waiting", "waiting_end", "waiting_size",
     )  # fmt: skip
 
-    def __init__(self, conn: H2Connection, stream_id: int) -> None:
+    def __init__(self, conn: H2Connection[Any], stream_id: int) -> None:
         self.conn = conn
         self.id = stream_id
         self.born = conn.now
@@ -44,8 +48,11 @@ class Stream:
         self.waiting_size = 0
         self.waiting_end = False
         self.trailers = b""
+        #: An encoded header section and a piece of a body that have not been written.
+        self.head: bytes | None = None
+        self.data = b""
 
-    # --- what the connection reports; the two ends override these ------------------------------------------------------
+    # --- what the connection reports; the two ends override these -----------------------------------------------------
 
     def on_data(self, data: bytes) -> None:
         """A piece of the body came."""
@@ -60,7 +67,11 @@ class Stream:
         raise NotImplementedError
 
     def on_reset(self, code: int) -> None:
-        """The stream is gone: the peer has reset it, or has broken a rule so that we have."""
+        """The stream is gone: the peer has reset it."""
+        raise NotImplementedError
+
+    def on_error(self, code: int) -> None:
+        """The stream is gone: the peer has broken a rule, and we have reset it."""
         raise NotImplementedError
 
     def on_stuck(self) -> None:
@@ -76,6 +87,50 @@ class Stream:
         raise NotImplementedError
 
     # --- sending ------------------------------------------------------------------------------------------------------
+    # What is sent is gathered until more comes or it is flushed: a short message is two frames without a third.
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the body. Hot."""
+        if data:
+            if self.data:
+                self._emit(0)
+            self.data = data
+
+    def send_end(self, trailers: tuple[Pair, ...]) -> None:
+        """The message is complete. Hot."""
+        if not trailers:
+            return self._emit(END_STREAM)
+        if self.head is not None or self.data:
+            self._emit(0)
+        if not self.local_done and self.id in self.conn.streams:
+            self.conn.send_trailers(self, pack_trailers(trailers))
+        return None
+
+    def flush(self) -> None:
+        """Let what has been gathered go."""
+        if self.head is not None or self.data:
+            self._emit(0)
+
+    def _emit(self, end: int) -> None:
+        """Write frames for what has been gathered; ``end`` is END_STREAM or 0. Hot."""
+        conn = self.conn
+        head, self.head = self.head, None
+        data, self.data = self.data, b""
+        if self.id not in conn.streams:
+            return
+        conn.touch()
+        if head is not None:
+            flags = 0 if data else end
+            size = len(head)
+            if size <= FRAME_SIZE:
+                conn.out += (frame_head(HEADERS, flags | END_HEADERS, self.id, size), head)
+            else:
+                conn.out.append(headers(self.id, head, flags, conn.largest_frame))
+            if flags:
+                self.finish_sending()
+                return
+        if data or end:
+            conn.send_data(self, data, end)
 
     def finish_sending(self) -> None:
         """END_STREAM has been sent."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gatewright.http.head import HTTP11, ResponseHead
 from gatewright.http.headers import Fields, Pair
-from gatewright.http.status import STATUS_LINE
+from gatewright.http.status import NO_BODY, STATUS_LINE
 from gatewright.proxy.respond import problem
 from gatewright.wire.chunked import write_chunk, write_end
 from gatewright.worker.net.h1_client import JOIN_AT_MOST
@@ -73,6 +73,8 @@ class ResponseWriter(asyncio.Protocol):
             else:
                 self.chunked = True
                 out.append(b"transfer-encoding: chunked\r\n")
+        elif not framing and b"content-length" not in fields.index:
+            self._no_body(response, out)
         if self.state == BODY and not self.in_hand:
             self.keep = False  # the rest of the request body may never come
         if not self.keep or self.listener.closing:
@@ -80,6 +82,14 @@ class ResponseWriter(asyncio.Protocol):
             out.append(b"connection: close\r\n\r\n")
         else:
             out.append(b"connection: keep-alive\r\n\r\n" if old else b"\r\n")
+
+    def _no_body(self, response: ResponseHead, out: list[bytes]) -> None:
+        """HTTP/2 can end a response with its head; here the client has to be told that nothing follows."""
+        exchange = self.exchange
+        if response.status in NO_BODY or response.headers.get(b"content-length") is not None:
+            return
+        if exchange is None or exchange.request.method != b"HEAD":
+            out.append(b"content-length: 0\r\n")
 
     def send_body(self, data: bytes) -> None:
         """A piece of the response body. Hot."""

@@ -9,11 +9,10 @@ from gatewright.http.head import HTTP2, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.grpc_exchange import GrpcExchange
-from gatewright.proxy.grpc_exchange import GrpcExchange
 from gatewright.proxy.respond import core_reply, problem
 from gatewright.wire.h2 import errors, frames
-from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, HEADERS, frame_head
-from gatewright.wire.h2.heads import Malformed, pack, pack_trailers, read_trailers
+from gatewright.wire.h2.frames import END_STREAM
+from gatewright.wire.h2.heads import Malformed, pack, read_trailers
 from gatewright.wire.h2.hpack import STATUS, encode_pair, encode_pairs
 from gatewright.wire.h2.stream import Stream
 from gatewright.worker.net.h2_tunnel import StreamTransport
@@ -31,9 +30,7 @@ _NOT_IN_WEBSOCKET = (b"sec-websocket-accept", b"content-length")
 class H2Stream(Stream):
     """A client's request and the gateway's response (implements ``proxy.ports.Downstream``)."""
 
-    __slots__ = (
-        "data", "early", "exchange", "head", "patience", "seen", "stuck", "total", "transport", "tunnelled",
-    )  # fmt: skip
+    __slots__ = ("early", "exchange", "patience", "seen", "stuck", "total", "transport", "tunnelled")
     conn: H2Server
 
     def __init__(self, conn: H2Server, stream_id: int, seen: RequestSeen | None) -> None:
@@ -45,13 +42,10 @@ class H2Stream(Stream):
         self.patience = 0.0
         #: When the exchange's own time is over.
         self.total = _FOREVER
-        # the response, gathered until more comes or it is flushed: a short one leaves as two frames without a third
-        self.head: bytes | None = None
-        self.data = b""
         #: The endpoint has been told to pause, because the client's windows are closed.
         self.stuck = False
         self.tunnelled: Tunnel | None = None
-        self.transport: StreamTransport | None = None
+        self.transport: StreamTransport = None  # type: ignore[assignment]
         self.early: list[bytes] = []
 
     # --- request ------------------------------------------------------------------------------------------------------
@@ -126,7 +120,7 @@ class H2Stream(Stream):
         if self.seen is not None:
             self.begin()
         if self.tunnelled is not None:
-            if not self.tunnelled.half_closed(from_client=True) and self.transport is not None:
+            if not self.tunnelled.half_closed(from_client=True):
                 self.transport.close()
             return
         self.deadline = self.total
@@ -145,6 +139,10 @@ class H2Stream(Stream):
         exchange = self.exchange
         if exchange is not None:
             exchange.on_client_gone()
+
+    def on_error(self, code: int) -> None:
+        """The client has broken a rule."""
+        self.on_reset(code)
 
     # --- response -----------------------------------------------------------------------------------------------------
 
@@ -173,52 +171,6 @@ class H2Stream(Stream):
         for name in _NOT_IN_WEBSOCKET:
             headers.drop(name)
         return 200
-
-    def send_body(self, data: bytes) -> None:
-        """A piece of the response body. Hot."""
-        if data:
-            if self.data:
-                self._emit(0)
-            self.data = data
-
-    def send_end(self, trailers: tuple[Pair, ...]) -> None:
-        """The response is complete. Hot."""
-        if not trailers:
-            return self._emit(END_STREAM)
-        block = pack_trailers(trailers)
-        if self.head is not None or self.data:
-            self._emit(0)
-        if not self.local_done and self.id in self.conn.streams:
-            self.conn.send_trailers(self, block)
-            self.conn.touch()
-        return None
-
-    def flush(self) -> None:
-        """Let what has been gathered go."""
-        if self.head is not None or self.data:
-            self._emit(0)
-
-    def _emit(self, end: int) -> None:
-        """Write frames for what has been gathered; ``end`` is END_STREAM or 0. Hot."""
-        conn = self.conn
-        head, self.head = self.head, None
-        data, self.data = self.data, b""
-        if self.id not in conn.streams:
-            return
-        if not conn.dirty:
-            conn.touch()
-        if head is not None:
-            flags = 0 if data else end
-            size = len(head)
-            if size <= frames.FRAME_SIZE:
-                conn.out += (frame_head(HEADERS, flags | END_HEADERS, self.id, size), head)
-            else:
-                conn.out.append(frames.headers(self.id, head, flags, conn.largest_frame))
-            if flags:
-                self.finish_sending()
-                return
-        if data or end:
-            conn.send_data(self, data, end)
 
     def finish_sending(self) -> None:
         """END_STREAM has been sent; a client that is still sending need not go on (section 8.1).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gatewright.proxy.endpoints import OK
 from gatewright.wire.websocket import GOING_AWAY, TOO_BIG, FrameCounter, close_frame
@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
     from gatewright.worker.net.h1_client import H1Client
     from gatewright.worker.net.h1_server import H1Server
+    from gatewright.worker.net.h2_call import H2Call
+    from gatewright.worker.net.h2_stream import H2Stream
     from gatewright.worker.world import World
+
+    ClientEnd: TypeAlias = H1Server | H2Stream
+    UpstreamEnd: TypeAlias = H1Client | H2Call
 
 _CLIENT, _UPSTREAM, _BOTH = 1, 2, 3
 _CLOSING_TIME = 1.0  # seconds between our close frame and the end of the connection
@@ -34,7 +39,7 @@ class Tunnel:
         "world",
     )
 
-    def __init__(self, world: World, exchange: Exchange, client: H1Server, upstream: H1Client) -> None:
+    def __init__(self, world: World, exchange: Exchange, client: ClientEnd, upstream: UpstreamEnd) -> None:
         self.world = world
         self.exchange = exchange
         self.client = client

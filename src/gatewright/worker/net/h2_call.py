@@ -1,0 +1,311 @@
+"""One request to an endpoint over HTTP/2: an exchange on one side, a stream on the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatewright.http.headers import Pair
+from gatewright.http.status import NO_BODY
+from gatewright.proxy import ports
+from gatewright.proxy.grpc_exchange import GrpcExchange
+from gatewright.wire.h2 import errors
+from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, FRAME_SIZE, HEADERS, frame_head
+from gatewright.wire.h2.heads import TE_TRAILERS, H2ResponseFields, Malformed, pack, pack_lines
+from gatewright.wire.h2.hpack import encode_pair
+from gatewright.wire.h2.stream import Stream
+from gatewright.worker.net.h2_tunnel import StreamTransport
+
+if TYPE_CHECKING:
+    from gatewright.proxy.exchange import Exchange
+    from gatewright.worker.net.h2_client import H2Client
+    from gatewright.worker.net.tunnel import Tunnel
+
+_FOREVER = float("inf")
+_MOST_INFORMATIONAL = 16
+_GRPC = frozenset({"grpc", "grpc-web"})
+_WEBSOCKET = encode_pair(b":protocol", b"websocket")
+
+
+class H2Call(Stream):
+    """A request to an endpoint (implements ``proxy.ports.UpstreamConnection``)."""
+
+    __slots__ = ("alive", "exchange", "informational", "responded", "stuck", "transport", "tunnel")
+    conn: H2Client
+
+    def __init__(self, conn: H2Client) -> None:
+        super().__init__(conn, 0)
+        self.exchange: Exchange | None = None
+        self.responded = False
+        self.informational = 0
+        #: The client has been told to pause, because the endpoint's windows are closed.
+        self.stuck = False
+        # as an end of a tunnel
+        self.alive = True
+        self.tunnel: Tunnel | None = None
+        self.transport: StreamTransport = None  # type: ignore[assignment]
+
+    # --- request ------------------------------------------------------------------------------------------------------
+
+    def start(self, exchange: Exchange, framing: int) -> None:
+        """Send the request's head. Hot."""
+        self.exchange = exchange
+        conn = self.conn
+        websocket = exchange.protocol == "websocket"
+        if websocket and not conn.connect_protocol:
+            conn.room += 1
+            self.exchange = None
+            exchange.upstream_failed(ports.PROTOCOL)
+            return
+        conn.open(self)
+        head = request_block(exchange, conn.scheme, websocket=websocket)
+        if framing or websocket or len(head) > FRAME_SIZE:
+            self.head = head
+            if not framing and not websocket:
+                self.send_end(())
+                return
+            if websocket:
+                self.flush()
+                self._expect(exchange.timeouts.first_byte)
+            return
+        conn.out += (frame_head(HEADERS, END_HEADERS | END_STREAM, self.id, len(head)), head)
+        conn.touch()
+        self.local_done = True
+        self.deadline = at = conn.world.now + exchange.timeouts.first_byte
+        if at < conn.deadline or not conn.wheel_at:
+            conn.need(at)
+
+    def send_end(self, trailers: tuple[Pair, ...]) -> None:
+        """The request is complete: now the endpoint's time counts."""
+        Stream.send_end(self, trailers)
+        if self.exchange is not None and not self.responded:
+            self._expect(self.exchange.timeouts.first_byte)
+
+    def on_stuck(self) -> None:
+        """The endpoint's windows are closed: the client pauses, and the endpoint has to open them in time."""
+        if not self.stuck:
+            self.stuck = True
+            if self.tunnel is not None:
+                self.tunnel.pause(client=True)
+            elif self.exchange is not None:
+                self.exchange.client.pause_request()
+        if self.exchange is not None:
+            self._expect(self.exchange.timeouts.idle)
+
+    def on_moving(self) -> None:
+        """The endpoint takes more."""
+        if not self.stuck or self.conn.blocked_writing:
+            return
+        self.stuck = False
+        if self.tunnel is not None:
+            self.tunnel.resume(client=True)
+            return
+        exchange = self.exchange
+        if exchange is not None:
+            if not self.responded:
+                done = exchange.body is None or exchange.body.done
+                self.deadline = self.conn.world.now + exchange.timeouts.first_byte if done else _FOREVER
+                self.conn.need(self.deadline)
+            exchange.client.resume_request()
+
+    def cancel(self) -> None:
+        """Nobody wants the response any more."""
+        self.exchange = None
+        self.alive = False
+        conn = self.conn
+        if self.id in conn.streams:
+            conn.reset(self.id, errors.CANCEL)
+            conn.forget(self)
+
+    # --- response -----------------------------------------------------------------------------------------------------
+
+    def on_head(self, status: int, fields: H2ResponseFields, end: int) -> None:
+        """The endpoint has answered. Hot."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if status < 200:
+            self._informational(exchange, status, fields, end)
+            return
+        self.responded = True
+        framing = fields.framing
+        if exchange.request.method == b"HEAD" or status in NO_BODY:
+            framing = self.left = 0
+        elif end:
+            if framing > 0:
+                raise Malformed("a Content-Length without a body")
+            framing = 0
+        else:
+            self.left = framing
+        if exchange.protocol == "websocket":
+            self._websocket(exchange, status, fields)
+            return
+        self.deadline = at = self.conn.world.now + exchange.timeouts.idle
+        self.conn.need(at)
+        if fields.events:
+            exchange.protocol = "sse"
+        exchange.on_response_head(status, fields, framing)
+        if self.exchange is exchange:
+            if end:
+                self.remote_done = True
+                self.finish(())
+            else:
+                exchange.client.flush()
+
+    def _informational(self, exchange: Exchange, status: int, fields: H2ResponseFields, end: int) -> None:
+        self.informational += 1
+        if end or self.informational > _MOST_INFORMATIONAL:
+            raise Malformed("too many informational responses, or the last word")
+        exchange.client.send_informational(status, fields)
+        exchange.client.flush()
+
+    def _websocket(self, exchange: Exchange, status: int, fields: H2ResponseFields) -> None:
+        """RFC 8441: 200 is what 101 is in HTTP/1.1."""
+        if not 200 <= status < 300:
+            exchange.on_response_head(status, fields, fields.framing)
+            exchange.client.flush()
+            return
+        self.left = -1
+        exchange.on_response_head(101, fields, 0)
+        if self.exchange is exchange and exchange.response_started:  # else a response hook waits
+            self.switch()
+
+    def switch(self) -> None:
+        """The 101 has been passed on: carry bytes both ways from now on."""
+        self.deadline = _FOREVER
+        self.transport = StreamTransport(self)
+        self.exchange.client.tunnel(self, b"")  # type: ignore[union-attr]
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the response body. Hot."""
+        if self.tunnel is not None:
+            self.tunnel.from_upstream(data)
+            return
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if not self.responded:
+            self.malformed("DATA before HEADERS")
+            return
+        if not self.paused:
+            self.deadline = self.conn.world.now + exchange.timeouts.idle
+        exchange.on_response_body(data)
+        if self.remote_done or self.exchange is not exchange:
+            return
+        exchange.client.flush()
+
+    def on_end(self) -> None:
+        """The response is complete."""
+        if self.tunnel is not None:
+            if not self.tunnel.half_closed(from_client=False):
+                self.transport.close()
+            return
+        if self.exchange is not None and not self.responded:
+            self.malformed("the stream ends before its head")
+            return
+        self.finish(())
+
+    def finish(self, trailers: tuple[Pair, ...]) -> None:
+        """The response is complete: free the stream, then tell the exchange."""
+        exchange, self.exchange = self.exchange, None
+        conn = self.conn
+        self.alive = False
+        if not self.local_done and self.id in conn.streams:
+            conn.reset(self.id, errors.NO_ERROR)  # what is left of the request is of no use to anybody
+        conn.forget(self)
+        if exchange is not None:
+            exchange.on_response_end(trailers)
+            exchange.client.flush()
+
+    def pause(self) -> None:
+        """The client reads more slowly than the endpoint sends: its own limit counts now."""
+        self.paused = True
+        self.deadline = _FOREVER
+
+    def resume(self) -> None:
+        """Go on reading."""
+        Stream.resume(self)
+        if self.exchange is not None:
+            self._expect(self.exchange.timeouts.idle)
+
+    # --- failures -----------------------------------------------------------------------------------------------------
+
+    def on_reset(self, code: int) -> None:
+        """The endpoint has reset the stream."""
+        if code == errors.REFUSED_STREAM and not self.responded:
+            self.refused()
+        else:
+            self._failed(ports.TRUNCATED if self.responded else ports.RESET, code)
+
+    def on_error(self, code: int) -> None:
+        """The endpoint has broken a rule about this stream."""
+        self._failed(ports.MALFORMED, -1)
+
+    def malformed(self, detail: str) -> None:
+        """What came is no response."""
+        conn = self.conn
+        conn.world.note("upstream.malformed", endpoint=conn.pool.endpoint.key, detail=detail)
+        if self.id in conn.streams:
+            conn.reset(self.id, errors.PROTOCOL_ERROR)
+            conn.forget(self)
+        self._failed(ports.MALFORMED, -1)
+
+    def refused(self) -> None:
+        """The endpoint has not looked at the request."""
+        self._failed(ports.REFUSED, errors.REFUSED_STREAM)
+
+    def lost(self) -> None:
+        """The connection is gone. One that had served before and has said nothing since had been closed before."""
+        condition = ports.TRUNCATED if self.responded else ports.RESET
+        if self.id > 1 and not self.responded and self.conn.heard < self.born:
+            condition = ports.STALE
+        self._failed(condition, -1)
+
+    def _failed(self, condition: str, code: int) -> None:
+        self.alive = False
+        if self.tunnel is not None:
+            self.tunnel.lost(from_client=False)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            if code >= 0 and isinstance(exchange, GrpcExchange):
+                exchange.reset_code = code
+            exchange.upstream_failed(condition)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _expect(self, seconds: float) -> None:
+        self.deadline = at = self.conn.world.now + seconds
+        self.conn.need(at)
+
+    def on_deadline(self, now: float) -> None:
+        """Nothing came in time."""
+        self.deadline = _FOREVER
+        exchange = self.exchange
+        if exchange is not None:
+            condition = ports.IDLE if self.responded else ports.TIMEOUT
+            self.cancel()
+            exchange.upstream_failed(condition)
+
+
+def request_block(ex: Exchange, scheme: bytes, *, websocket: bool) -> bytes:
+    """The header block that goes to the endpoint. Hot: pieces that have been encoded before are not encoded again."""
+    request = ex.request
+    path = ex.path if request.query is None else b"%b?%b" % (ex.path, request.query)
+    host = ex.route.host or ex.upstream.host_for(ex.endpoint, request.authority)  # type: ignore[union-attr,arg-type]
+    origin = ex.origin
+    way = origin.packed
+    if way is None:
+        way = origin.packed = pack_lines(origin.lines)
+    headers = request.headers
+    out = [
+        encode_pair(b":method", b"CONNECT" if websocket else request.method),
+        encode_pair(b":scheme", scheme),
+        encode_pair(b":path", path),
+        encode_pair(b":authority", host),
+        pack(headers),
+        way,
+    ]
+    if websocket:
+        out.insert(1, _WEBSOCKET)
+    elif ex.protocol in _GRPC or headers.fields.index.get(b"te") == b"trailers":
+        out.append(TE_TRAILERS)
+    return b"".join(out)
