@@ -20,6 +20,8 @@ REASONS: dict[str, tuple[int, str]] = {
     "request.target_too_long": (414, "The request target is too long"),
     "request.headers_too_large": (431, "The header section is too large"),
     "request.expectation": (417, "The expectation cannot be met"),
+    "request.misdirected": (421, "The connection is not meant for this host"),
+    "request.plain_http": (400, "This port speaks HTTP over TLS only: use https"),
     "request.tunnel": (501, "CONNECT is not supported"),
     "listener.connections": (503, "Too many connections"),
     "listener.draining": (503, "The gateway is shutting down"),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gatewright.config.base import Bind, Count, Model, Name, PathText, Positive
-from gatewright.sdk.types import Cidr, Size
+from gatewright.sdk.types import Cidr, Duration, Size
 
 
 class Limits(Model):
@@ -52,9 +52,22 @@ class ClientAuth(Model):
     """Client certificates."""
 
     mode: Literal["none", "optional", "required"] = "none"
-    """Whether a client certificate is asked for."""
+    """Whether a client certificate is asked for. A wrong one is refused in either mode, in the handshake."""
     ca: PathText | None = None
-    """File with the certificates that client certificates are checked against."""
+    """File with the certificates that client certificates are checked against; relative to this file."""
+    forward: bool = False
+    """Tell upstreams of the client's certificate, in the header field Client-Cert (RFC 9440)."""
+
+
+class Hsts(Model):
+    """Strict-Transport-Security: browsers come back over TLS only."""
+
+    max_age: Duration = 365 * 86_400.0
+    """For how long browsers remember it."""
+    include_subdomains: bool = False
+    """Whether it holds for the names below this one, too."""
+    preload: bool = False
+    """Agree to be built into browsers (hstspreload.org). Hard to take back."""
 
 
 class ListenerTls(Model):
@@ -64,8 +77,22 @@ class ListenerTls(Model):
     """Picked by the name the client asks for (SNI); the first is the default."""
     min_version: Literal["1.2", "1.3"] = "1.2"
     """The oldest version of TLS that is spoken."""
+    max_version: Literal["1.2", "1.3"] | None = None
+    """The newest version of TLS that is spoken; default all."""
+    ciphers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Cipher suites of TLS 1.2 by their OpenSSL names, the preferred one first. Default ECDHE with AES-GCM or
+    ChaCha20, of which the client chooses. Those of TLS 1.3 are not configurable, and all good."""
     client_auth: ClientAuth = ClientAuth()
     """Client certificates (mTLS)."""
+    session_tickets: bool = True
+    """Let clients resume their sessions by tickets: later handshakes cost less."""
+    handshake_timeout: Positive = 10.0
+    """How long a client may take for the handshake."""
+    check_host: bool = True
+    """Answer 421 to requests for another name than the client asked for (SNI) that the certificate it was given does
+    not cover either. A proxy in front that always asks for one name needs false."""
+    hsts: Hsts | None = None
+    """Send Strict-Transport-Security with every response that has none."""
 
 
 class Listener(Model):
@@ -75,8 +102,9 @@ class Listener(Model):
     """Name of the listener, in routes, metrics and logs."""
     bind: Bind
     """Address to listen on."""
-    protocols: Annotated[tuple[Literal["http1", "h2c"], ...], Field(min_length=1)] | None = None
-    """Protocols spoken, detected per connection."""
+    protocols: Annotated[tuple[Literal["http1", "h2c", "h2"], ...], Field(min_length=1)] | None = None
+    """Protocols spoken, detected per connection: http1, h2c (HTTP/2 without TLS), h2 (HTTP/2 over TLS). Default all
+    that the port can speak."""
     trusted_proxies: tuple[Cidr, ...] = ()
     """Addresses whose X-Forwarded-* and Forwarded header fields are believed."""
     proxy_protocol: bool = False

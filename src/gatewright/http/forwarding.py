@@ -29,10 +29,10 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-#: Request fields that we write ourselves, whatever the client said.
-OURS = frozenset({b"host", b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
+_SAYS_OF_WAY = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
 
-_SAYS_OF_WAY = OURS - {b"host"}
+#: Request fields that we write ourselves, whatever the client said (Client-Cert: RFC 9440).
+OURS = _SAYS_OF_WAY | {b"host", b"client-cert", b"client-cert-chain"}
 
 #: What is never copied from the client's request.
 NOT_FORWARDED = HOP_BY_HOP | OURS

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gatewright.proxy.ports import Downstream, Timer, UpstreamConnection, World
     from gatewright.proxy.runtime import ListenerRuntime, Route
     from gatewright.sdk.exchange import Consumer
+    from gatewright.tls.identity import ClientCertificate
 
 
 class Exchange:
@@ -115,6 +116,13 @@ class Exchange:
     def route_name(self) -> str:
         """Name of the matched route."""
         return self.route.name
+
+    # cold: for policies
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """The certificate that the client has shown in the TLS handshake."""
+        tls = self.client.tls
+        return None if tls is None else tls.client_certificate
 
     # --- 1 begin ------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ POOL_CREATED = "gatewright_pool_connections_created_total"
 POOL_REUSED = "gatewright_pool_connections_reused_total"
 RETRIES = "gatewright_upstream_retries_total"
 TLS_FAILURES = "gatewright_upstream_tls_failures_total"
+TLS_HANDSHAKES = "gatewright_tls_handshakes_total"
+TLS_REFUSED = "gatewright_tls_handshake_failures_total"
 CACHE_HITS = "gatewright_cache_hits_total"
 CACHE_MISSES = "gatewright_cache_misses_total"
 CACHE_ENTRIES = "gatewright_cache_entries"
@@ -60,6 +62,8 @@ _COUNTERS = (
     (GRPC_REQUESTS, ("route", "method", "status"), "gRPC calls that have ended, by their status."),
     (REFUSED, ("reason",), "Requests and connections refused before a route was looked for."),
     (ACCEPTED, ("listener",), "Connections accepted."),
+    (TLS_HANDSHAKES, ("listener", "version", "resumed"), "TLS handshakes with clients that were completed."),
+    (TLS_REFUSED, ("listener", "reason"), "TLS handshakes with clients that have failed."),
     (POOL_CREATED, ("upstream",), "Connections opened to endpoints."),
     (POOL_REUSED, ("upstream",), "Tries that used a connection which was open already."),
     (RETRIES, ("upstream", "reason"), "Tries after the first one."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gatewright.proxy.multiplex import MultiplexPool
     from gatewright.proxy.pool import Pool
     from gatewright.proxy.record import WorkerStats
+    from gatewright.tls.server import Session
 
 #: Why a pooled connection or a connection attempt failed; ``reset`` and ``connect`` are also retry conditions.
 CONNECT, CONNECT_TIMEOUT, RESET = "connect", "connect_timeout", "reset"
@@ -32,6 +33,10 @@ REFUSED = "refused"
 
 class Downstream(Protocol):
     """The client's side of one exchange. Calls after the client has gone do nothing."""
+
+    @property
+    def tls(self) -> Session | None:
+        """What the handshake of the client's connection has agreed on; None on a plain one."""
 
     def send_informational(self, status: int, fields: Fields) -> None:
         """Pass a 1xx response on."""

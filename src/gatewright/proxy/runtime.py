@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gatewright.proxy.router import Router
     from gatewright.sdk.policy import Hook, Policy
     from gatewright.snapshot.model import Listener, Snapshot, Timeouts
+    from gatewright.tls.server import ServerTls
 
 
 class Route:
@@ -98,14 +99,18 @@ class ListenerRuntime:
     last exchange has ended, and the garbage collector need not look at tens of thousands of routes for it.
     """
 
-    __slots__ = ("limits", "name", "router", "spec", "trust", "unmatched", "upstreams")
+    __slots__ = ("limits", "name", "router", "spec", "tls", "trust", "unmatched", "upstreams")
 
-    def __init__(self, spec: Listener, router: Router, trust: Trust, runtime: Runtime) -> None:
+    def __init__(
+        self, spec: Listener, router: Router, trust: Trust, runtime: Runtime, tls: ServerTls | None = None
+    ) -> None:
         self.name = spec.name
         self.spec = spec
         self.limits = spec.limits
         self.router = router
         self.trust = trust
+        #: What clients' connections are made secure with; None where they are plain.
+        self.tls = tls
         self.unmatched = runtime.unmatched
         self.upstreams = runtime.upstreams
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gatewright.http.target import parse_query
+from gatewright.tls.identity import NOBODY
 
 if TYPE_CHECKING:
     from gatewright.http.headers import Headers
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The fields of each name; none means that any may be there.
 FIELDS: dict[str, frozenset[str]] = {
-    "request": frozenset({"method", "path", "host", "scheme", "query", "headers", "params"}),
+    "request": frozenset({"method", "path", "host", "scheme", "query", "headers", "params", "client_certificate"}),
     "response": frozenset({"status", "headers"}),
     "client": frozenset({"address"}),
     "consumer": frozenset({"name", "groups"}),
@@ -48,6 +49,11 @@ def _query(ex: ExchangeView) -> dict[str, str]:
     return found
 
 
+def _client_certificate(ex: ExchangeView) -> dict[str, Any]:
+    certificate = ex.client_certificate
+    return NOBODY if certificate is None else certificate.values()
+
+
 _REQUEST: dict[str, Callable[[ExchangeView], Any]] = {
     "method": lambda ex: text(ex.request.method),
     "path": lambda ex: text(ex.request.path),
@@ -56,6 +62,7 @@ _REQUEST: dict[str, Callable[[ExchangeView], Any]] = {
     "query": _query,
     "headers": lambda ex: _headers(ex.request.headers),
     "params": lambda ex: _texts(ex.params),
+    "client_certificate": _client_certificate,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.headers import Pair
 from gatewright.http.reply import Reply
+from gatewright.tls.identity import ClientCertificate
 
 #: Key in ``vars`` under which an identifying policy leaves the digest (bytes) of the credential that was used.
 CREDENTIAL: Final = "credential"
@@ -61,3 +62,7 @@ class ExchangeView(Protocol):
     @property
     def route_name(self) -> str:
         """Name of the matched route."""
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """The certificate that the client has shown, checked in the TLS handshake; None when it has shown none."""

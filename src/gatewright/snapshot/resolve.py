@@ -22,9 +22,10 @@ from gatewright.config.tree import Path
 from gatewright.plugins.registry import Registry
 from gatewright.proxy.patterns import PathPattern
 from gatewright.snapshot import model
+from gatewright.snapshot.listener_tls import TlsListeners
 from gatewright.snapshot.policies import Policies
 from gatewright.snapshot.routes import Routes
-from gatewright.snapshot.unavailable import refuse_in_listener, refuse_in_settings
+from gatewright.snapshot.unavailable import refuse_in_settings
 from gatewright.snapshot.upstreams import Upstreams
 
 CGROUP: Final = FilePath("/sys/fs/cgroup")
@@ -55,7 +56,7 @@ def resolve(
     """
     document, settings = loaded.document, loaded.settings
     refuse_in_settings(document, settings)
-    listeners = _listeners(document, loaded.listeners)
+    listeners = _listeners(document, loaded.listeners, loaded.files)
     consumers = _consumers(document, loaded.consumers)
     upstreams = Upstreams(document, addresses or {}, loaded.files)
     policies = Policies(document, registry, loaded.files)
@@ -116,14 +117,16 @@ def _unique_names(document: Document, items: Iterable[tuple[Path, Any]], what: s
 # --- listeners ----------------------------------------------------------------------------------------------------
 
 
-def _listeners(document: Document, listeners: list[tuple[Path, Listener]]) -> tuple[model.Listener, ...]:
+def _listeners(
+    document: Document, listeners: list[tuple[Path, Listener]], files: list[FilePath]
+) -> tuple[model.Listener, ...]:
     _unique_names(document, listeners, "listener")
     if not listeners and not document.data.get("listeners"):
         hint = "listeners: [{name: public, bind: 127.0.0.1:8000}]"
         document.problem("config.missing_key", "there is no listener", (), hint=hint)
+    tls = TlsListeners(document, files)
     found = []
     for path, listener in listeners:
-        refuse_in_listener(document, listener, path)
         found.append(
             model.Listener(
                 name=listener.name,
@@ -132,6 +135,7 @@ def _listeners(document: Document, listeners: list[tuple[Path, Listener]]) -> tu
                 trusted_proxies=listener.trusted_proxies,
                 proxy_protocol=listener.proxy_protocol,
                 limits=model.Limits(**listener.limits.model_dump()),
+                tls=tls.resolve(listener, path),
             )
         )
     return tuple(found)

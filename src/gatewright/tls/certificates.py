@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def examine(cert: str, key: str) -> Facts:
         starts=leaf.not_valid_before_utc.timestamp(),
         expires=leaf.not_valid_after_utc.timestamp(),
         fingerprint=hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
-        chained=all(one.issuer == other.subject for one, other in zip(chain, chain[1:], strict=False)),
+        chained=all(one.issuer == other.subject for one, other in pairwise(chain)),
     )
 
 

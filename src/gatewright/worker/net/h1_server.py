@@ -26,6 +26,7 @@ from gatewright.worker.net.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from gatewright.proxy.runtime import ListenerRuntime
+    from gatewright.tls.server import Session
     from gatewright.worker.net.h1_client import H1Client
     from gatewright.worker.net.listener import Listener
     from gatewright.worker.world import World
@@ -43,7 +44,8 @@ class H1Server(ResponseWriter):
 
     __slots__ = (
         "blank", "blocked", "buffer", "deadline", "eof", "fields", "host", "left", "origin", "paused",
-        "peer", "reader", "reading", "requests", "runtime", "scheme", "sections", "tunnelled", "wheel_at",
+        "peer", "reader", "reading", "requests", "runtime", "scheme", "sections", "tls", "tunnelled",
+        "wheel_at",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -51,6 +53,8 @@ class H1Server(ResponseWriter):
         # connection
         self.peer = ""
         self.scheme = listener.scheme
+        #: What the handshake has agreed on; None on a plain connection.
+        self.tls: Session | None = None
         self.buffer = b""
         self.requests = 0
         self.deadline = 0.0
@@ -231,7 +235,12 @@ class H1Server(ResponseWriter):
             return
         self.runtime = None  # until all of this is understood
         self.host = b"" if fields.host is None else parse_authority(fields.host)
+        tls = self.tls
+        if tls is not None and not tls.serves(self.host):
+            raise ProtocolError("request.misdirected", 421)
         self.origin = trace_back(self.peer, self.scheme, fields.host or b"", fields, runtime.trust)
+        if tls is not None:
+            self.origin.lines += tls.lines
         self.runtime = runtime
 
     def _request_with_body(self, exchange: Exchange, rest: bytes, framing: int) -> None:

@@ -7,13 +7,16 @@ their path have the same octets behind it. Both are understood once, for as long
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gatewright.errors import ProtocolError
 from gatewright.http.forwarding import VIA_HTTP2, Origin, trace_back
 from gatewright.proxy.runtime import ListenerRuntime
 from gatewright.wire.h2.heads import H2RequestFields, RequestLine
 from gatewright.wire.h2.hpack import Decoder
+
+if TYPE_CHECKING:
+    from gatewright.tls.server import Session
 
 V = TypeVar("V")
 
@@ -36,10 +39,15 @@ class RequestSeen:
 class Requests:
     """Reads the heads of one connection."""
 
-    __slots__ = ("_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_runtime", "_sections")
+    __slots__ = (
+        "_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_runtime", "_sections",
+        "tls",
+    )  # fmt: skip
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
+        #: Of the connection; None when it is plain.
+        self.tls: Session | None = None
         self._generation = -1
         #: What was understood: whole blocks, and header sections without what stands before them.
         self._heads: dict[bytes, RequestSeen] = {}
@@ -105,7 +113,12 @@ class Requests:
         """On whose behalf the request comes; that follows from its fields and its authority alone."""
         origin = self._origin
         if origin is None or fields is not self._fields or line.authority != self._authority:
+            tls = self.tls
+            if tls is not None and not tls.serves(line.host):
+                raise ProtocolError("request.misdirected", 421)
             origin = trace_back(peer, scheme, line.authority, fields, runtime.trust, VIA_HTTP2)
+            if tls is not None:
+                origin.lines += tls.lines
             self._origin, self._fields, self._authority = origin, fields, line.authority
         return origin
 

@@ -19,6 +19,7 @@ from gatewright.worker.net.h2_stream import H2Stream
 from gatewright.worker.net.timers import TICK
 
 if TYPE_CHECKING:
+    from gatewright.tls.server import Session
     from gatewright.worker.net.listener import Listener
     from gatewright.worker.world import World
 
@@ -41,8 +42,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
 
     __slots__ = (
         "blocked_writing", "deadline", "dirty", "eof", "heard", "idle_at", "last_stream", "listener", "most_streams",
-        "opened", "peer", "preface", "reader", "requests", "scheme", "state", "told_at", "transport", "wheel_at",
-        "world",
+        "opened", "peer", "preface", "reader", "requests", "scheme", "state", "tls", "told_at", "transport",
+        "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -53,6 +54,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.peer = ""
         self.scheme = listener.scheme
+        #: What the handshake has agreed on; None on a plain connection.
+        self.tls: Session | None = None
         self.state = OPEN
         self.preface = True
         self.reader = Requests(self.decoder)
@@ -85,6 +88,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.transport = transport
         transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         self.peer = peer
+        self.reader.tls = self.tls
         limits = self.listener.limits
         self.out.append(
             frames.settings(

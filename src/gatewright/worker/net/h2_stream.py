@@ -19,6 +19,7 @@ from gatewright.worker.net.h2_tunnel import StreamTransport
 from gatewright.worker.net.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from gatewright.tls.server import Session
     from gatewright.worker.net.h2_requests import RequestSeen
     from gatewright.worker.net.h2_server import H2Server
 
@@ -143,6 +144,12 @@ class H2Stream(Stream):
     def on_error(self, code: int) -> None:
         """The client has broken a rule."""
         self.on_reset(code)
+
+    # cold: for policies
+    @property
+    def tls(self) -> Session | None:
+        """What the handshake of the connection has agreed on; None on a plain one."""
+        return self.conn.tls
 
     # --- response -----------------------------------------------------------------------------------------------------
 

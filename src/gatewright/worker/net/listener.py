@@ -12,6 +12,7 @@ from gatewright.proxy.record import RefusedRequest
 from gatewright.wire.proxy_protocol import read_proxy_header
 from gatewright.worker.net.h1_server import H1Server
 from gatewright.worker.net.h2_server import H2Server
+from gatewright.worker.net.tls_server import TlsServer
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 _BACKLOG = 4096
 
 
-#: A client's connection, of either version of HTTP.
-Connection: TypeAlias = H1Server | H2Server
+#: A client's connection, of either version of HTTP; or still without, as long as a TLS handshake lasts.
+Connection: TypeAlias = H1Server | H2Server | TlsServer
 
 
 class Listener:
@@ -53,7 +54,11 @@ class Listener:
 
     def configure(self, runtime: ListenerRuntime, workers: int) -> None:
         """Serve what ``runtime`` says from the next request on. Every worker takes its share of the connections."""
-        self.runtime = runtime
+        before, self.runtime = self.runtime.tls, runtime
+        tls = runtime.tls
+        if tls is not None and before is not None:
+            tls.succeed(before)
+        self.scheme = b"http" if tls is None else b"https"
         self.limits = runtime.spec.limits
         protocols = runtime.spec.protocols
         self.http1 = "http1" in protocols
@@ -64,7 +69,7 @@ class Listener:
     async def open(self, sock: socket.socket) -> None:
         """Accept on ``sock``, which is ours from now on."""
         loop = asyncio.get_running_loop()
-        factory = self._behind_proxy if self.runtime.spec.proxy_protocol else self.serve
+        factory = self._accept
         if sock.family == socket.AF_UNIX:
             self._server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
         else:
@@ -123,12 +128,27 @@ class Listener:
         successor.begin(connection.transport, connection.peer)
         successor.data_received(data)
 
+    def _accept(self) -> Connection | ProxyHeader:
+        """What has a new connection first; what the configuration says of that may change at any time."""
+        return ProxyHeader(self) if self.runtime.spec.proxy_protocol else self.serve()
+
     def serve(self) -> Connection:
         """What serves a new connection; its first bytes may change that (see :meth:`hand_over`)."""
+        if self.runtime.tls is not None:
+            return TlsServer(self.world, self)
         return H1Server(self.world, self) if self.http1 else H2Server(self.world, self)
 
-    def _behind_proxy(self) -> ProxyHeader:
-        return ProxyHeader(self)
+    def secured(self, connection: TlsServer) -> H1Server | H2Server:
+        """What serves a ``connection`` whose handshake is complete, as has been agreed on there."""
+        self.connections.discard(connection)
+        stats = self.stats  # the successor counts itself
+        stats.accepted -= 1
+        stats.open -= 1
+        session = connection.session
+        h2 = session.selected_alpn_protocol() == "h2" or not self.http1
+        server = H2Server(self.world, self) if h2 else H1Server(self.world, self)
+        server.tls = session
+        return server
 
 
 class ProxyHeader(asyncio.Protocol):
