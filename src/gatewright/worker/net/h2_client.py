@@ -280,6 +280,8 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
                     self.pool.has_room(self)
         elif name == frames.ENABLE_CONNECT_PROTOCOL:
             self.connect_protocol = bool(value)
+        elif name == frames.ENABLE_PUSH and value:
+            raise H2Error(errors.PROTOCOL_ERROR, "a server that allows itself to push")
 
     def on_goaway(self, last: int, code: int) -> None:
         """The endpoint goes away; what it has not looked at is tried elsewhere (section 6.8)."""
