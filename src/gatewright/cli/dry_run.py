@@ -102,7 +102,11 @@ def _policy(exchange: Exchange, route: Route, at: int) -> Report:
             report["outcome"] = f"skipped: {error}"
             return report
     number = sum(overrides(other, "on_request") for other in route.policies[:at])
-    out = route.request_chain[number](exchange)
+    hook = route.request_chain[number]
+    try:
+        out = hook(exchange)
+    except Exception as error:  # noqa: BLE001 - as when it serves
+        out = route.failed(hook, error)
     if isinstance(out, Reply):
         report["outcome"], report["answer"] = "answers", _answer(out)
     elif out is not None:

@@ -1,6 +1,7 @@
 """What stands between the request path and a policy's hooks: conditions, and guards around foreign code.
 
-A built-in policy without a condition is called directly; nothing here costs it anything.
+Request and response hooks without a condition are called directly, foreign ones too: the request path asks the guard
+only when a hook has raised or wants to wait.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from gatewright.errors import ProtocolError
 from gatewright.http.reply import Refused, Reply
+from gatewright.proxy.runtime import HookGuard
 from gatewright.sdk.env import Env, Expression
 from gatewright.sdk.exchange import ExchangeView
 from gatewright.sdk.policy import Hook, Outcome, Policy, overrides
@@ -23,7 +25,8 @@ _MOST_TRACEBACK = 4000
 class Guard:
     """A foreign policy's hook: whatever it raises becomes a 500 with the reason ``plugin.<name>.failed``.
 
-    Every failure is counted; the traceback goes to the error log, at most once a second.
+    Every failure is counted; the traceback goes to the error log, at most once a second. Head hooks are called by the
+    request path itself, which comes here when they fail (``Route.guards``); the others are called through here.
     """
 
     __slots__ = ("_env", "_failures", "_hook", "_hook_name", "_name", "_reply", "_report_at", "_unreported")
@@ -38,24 +41,18 @@ class Guard:
         self._report_at = 0.0
         self._unreported = 0
 
-    def head(self, ex: ExchangeView) -> Outcome:
-        """Call a request or response hook. Hot."""
-        try:
-            out = self._hook(ex)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            return self._failed(error)
-        if out is None or type(out) is Reply:
-            return out
+    def awaited(self, out: object) -> Awaitable[Reply | None] | Reply:
+        """A head hook has returned ``out``, neither None nor a Reply: what is to be awaited, or a failure."""
         if isawaitable(out):
             return self._await(out)
-        return self._failed(TypeError(f"{self._hook_name} returned {type(out).__name__}, not a Reply or None"))
+        return self.failed(TypeError(f"{self._hook_name} returned {type(out).__name__}, not a Reply or None"))
 
     def record(self, ex: ExchangeView) -> None:
         """Call a record hook. The answer has been sent: a failure is only counted and reported."""
         try:
             self._hook(ex)
         except Exception as error:  # noqa: BLE001 - as above
-            self._failed(error)
+            self.failed(error)
 
     def chunk(self, ex: ExchangeView, data: bytes, last: bool) -> bytes:
         """Call a body hook. A failure ends the message: half a transformation must not look like a whole one."""
@@ -64,10 +61,10 @@ class Guard:
         except Refused:
             raise  # said on purpose
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
             raise ProtocolError(self._reply.reason, 500) from error
         if not isinstance(out, bytes):
-            self._failed(TypeError(f"{self._hook_name} returned {type(out).__name__}, not bytes"))
+            self.failed(TypeError(f"{self._hook_name} returned {type(out).__name__}, not bytes"))
             raise ProtocolError(self._reply.reason, 500)
         return out
 
@@ -76,12 +73,12 @@ class Guard:
         try:
             out = await awaitable
         except Exception as error:  # noqa: BLE001 - as above
-            return self._failed(error)
+            return self.failed(error)
         if out is None or type(out) is Reply:
             return out
-        return self._failed(TypeError(f"{self._hook_name} returned {type(out).__name__}, not a Reply or None"))
+        return self.failed(TypeError(f"{self._hook_name} returned {type(out).__name__}, not a Reply or None"))
 
-    def _failed(self, error: Exception) -> Reply:
+    def failed(self, error: Exception) -> Reply:
         """Count, report, refuse. Cold."""
         self._failures.inc(self._name, self._hook_name)
         now = self._env.clock.monotonic()
@@ -99,17 +96,6 @@ class Guard:
             unreported=str(unreported),
         )
         return self._reply
-
-
-def guard(policy: Policy[Any], hook: str, env: Env) -> Hook:
-    """The hook as the request path calls it: a built-in policy's as it is, a plugin's guarded."""
-    if type(policy).__module__.startswith("gatewright.policies."):
-        plain: Hook = getattr(policy, hook)
-        return plain
-    guarded = Guard(policy, hook, env)
-    if hook.endswith("_chunk"):
-        return guarded.chunk
-    return guarded.record if hook == "on_record" else guarded.head
 
 
 class Conditional:
@@ -168,7 +154,27 @@ class Conditional:
         return value
 
 
-def conditional(hook: Hook, expression: Expression, policy: Policy[Any], name: str, env: Env) -> Hook:
-    """The hook ``name`` of ``policy``, called only when ``expression`` holds. See :class:`Conditional`."""
-    conditional_hook = Conditional(hook, expression, policy, name, env)
-    return conditional_hook.chunk if name.endswith("_chunk") else conditional_hook.head
+def compile_hook(
+    policy: Policy[Any], name: str, env: Env, condition: Expression | None, guards: dict[Hook, HookGuard]
+) -> Hook:
+    """The hook ``name`` of ``policy`` as the request path calls it.
+
+    A foreign one has a guard, which is put into ``guards``. With a condition it is called only when that holds.
+    """
+    hook: Hook = getattr(policy, name)
+    if type(policy).__module__.startswith("gatewright.policies."):
+        return hook if condition is None else _conditional(hook, condition, policy, name, env)
+    guard = Guard(policy, name, env)
+    if name.endswith("_chunk"):
+        hook = guard.chunk
+    elif name == "on_record":
+        hook = guard.record
+    if condition is not None:
+        hook = _conditional(hook, condition, policy, name, env)
+    guards[hook] = guard
+    return hook
+
+
+def _conditional(hook: Hook, condition: Expression, policy: Policy[Any], name: str, env: Env) -> Hook:
+    conditional = Conditional(hook, condition, policy, name, env)
+    return conditional.chunk if name.endswith("_chunk") else conditional.head

@@ -147,10 +147,16 @@ class Exchange:
         chain = route.request_chain
         n = len(chain)
         while i < n:
-            out = chain[i](self)
+            hook = chain[i]
             i += 1
+            try:
+                out = hook(self)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                out = route.failed(hook, error)
             if out is None:
                 continue
+            if type(out) is not Reply:
+                out = route.awaited(hook, out)
             if type(out) is Reply:
                 return self.answer(out, route.response_from[i])
             return self.wait(out, self.policies, i)
@@ -287,13 +293,20 @@ class Exchange:
 
     def response_policies(self, i: int) -> None:
         """Response hooks from the ``i``-th on."""
-        chain = self.route.response_chain
+        route = self.route
+        chain = route.response_chain
         n = len(chain)
         while i < n:
-            out = chain[i](self)
+            hook = chain[i]
             i += 1
+            try:
+                out = hook(self)
+            except Exception as error:  # noqa: BLE001 - as above
+                out = route.failed(hook, error)
             if out is None:
                 continue
+            if type(out) is not Reply:
+                out = route.awaited(hook, out)
             if type(out) is Reply:
                 return failures.replace_response(self, out, i)
             if self.conn is not None:

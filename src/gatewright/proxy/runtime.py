@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gatewright.http.reply import Reply
 
@@ -28,6 +28,7 @@ class Route:
         "choose",
         "digest",
         "grpc_methods",
+        "guards",
         "host",
         "max_body",
         "name",
@@ -62,6 +63,8 @@ class Route:
         self.response_chain: tuple[Hook, ...] = ()
         #: Index in ``response_chain`` to begin with when the i-th request hook has answered (i counts from 1).
         self.response_from: tuple[int, ...] = (0,)
+        #: Of foreign request and response hooks. The path calls every hook directly and looks here when one fails.
+        self.guards: dict[Hook, HookGuard] = {}
         self.record_chain: tuple[Hook, ...] = ()
         self.request_body_chain: tuple[Hook, ...] = ()
         self.response_body_chain: tuple[Hook, ...] = ()
@@ -87,9 +90,33 @@ class Route:
         self.websocket_idle = 0.0
         self.websocket_message: int | None = None
 
+    # cold: a hook has failed
+    def failed(self, hook: Hook, error: Exception) -> Reply:
+        """What is answered when ``hook`` has raised ``error``. One of ours does not: then it is raised again."""
+        guard = self.guards.get(hook)
+        if guard is None:
+            raise error
+        return guard.failed(error)
+
+    # cold: a hook waits
+    def awaited(self, hook: Hook, out: Any) -> Any:
+        """What is to be awaited when ``hook`` has returned ``out``, or the Reply when it is nothing of the kind."""
+        guard = self.guards.get(hook)
+        return out if guard is None else guard.awaited(out)
+
 
 def _no_upstream(_ex: Exchange) -> Upstream:
     raise LookupError("a route without an upstream was asked for one")
+
+
+class HookGuard(Protocol):
+    """Answers for a foreign policy's hook (see :mod:`gatewright.plugins.guard`)."""
+
+    def failed(self, error: Exception) -> Reply:
+        """The hook has raised."""
+
+    def awaited(self, out: object) -> Awaitable[Reply | None] | Reply:
+        """The hook has returned neither None nor a Reply."""
 
 
 class ListenerRuntime:

@@ -14,7 +14,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gatewright.http.forwarding import Trust
-from gatewright.plugins.guard import conditional, guard
+from gatewright.plugins.guard import compile_hook
 from gatewright.proxy.actions import (
     FixedAction,
     PathRewrite,
@@ -27,7 +27,7 @@ from gatewright.proxy.multiplex import MultiplexPool
 from gatewright.proxy.pool import Pool
 from gatewright.proxy.retry import RetryPolicy
 from gatewright.proxy.router import build_router
-from gatewright.proxy.runtime import ListenerRuntime, Route, Runtime
+from gatewright.proxy.runtime import HookGuard, ListenerRuntime, Route, Runtime
 from gatewright.sdk.policy import Hook, Policy, overrides
 from gatewright.snapshot.env import Note, PolicyEnv
 from gatewright.snapshot.model import Route as RouteSpec
@@ -230,7 +230,7 @@ def _add_policies(route: Route, specs: tuple[PolicySpec, ...], snapshot: Snapsho
         env = PolicyEnv(snapshot, spec.type, spec.scope, site.policy_clock, site.shared, site.world.stats, site.note)
         policy = cls(cls.config.model_validate(spec.config), env)
         policies.append(policy)
-        hooks.append(_hooks(policy, spec, env))
+        hooks.append(_hooks(policy, spec, env, route.guards))
     route.policies = tuple(policies)
     route.allows_preflight = any(getattr(policy, "allows_preflight", False) for policy in policies)
     request = [i for i, each in enumerate(hooks) if "on_request" in each]
@@ -244,14 +244,13 @@ def _add_policies(route: Route, specs: tuple[PolicySpec, ...], snapshot: Snapsho
     route.response_body_chain = _chain(hooks, "on_response_chunk")[::-1]
 
 
-def _hooks(policy: Policy[Any], spec: PolicySpec, env: PolicyEnv) -> dict[str, Hook]:
-    """The hooks that a policy has, with a guard around foreign ones and its condition around all."""
+def _hooks(policy: Policy[Any], spec: PolicySpec, env: PolicyEnv, guards: dict[Hook, HookGuard]) -> dict[str, Hook]:
+    """The hooks that a policy has, with guards for foreign ones and its condition around all."""
     condition = env.expression(spec.when) if spec.when else None
     hooks: dict[str, Hook] = {}
     for name in _HOOKS:
         if overrides(policy, name):
-            hook = guard(policy, name, env)
-            hooks[name] = hook if condition is None else conditional(hook, condition, policy, name, env)
+            hooks[name] = compile_hook(policy, name, env, condition, guards)
     return hooks
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gatewright.ipc.messages import Log
-from gatewright.plugins.guard import guard
+from gatewright.plugins.guard import compile_hook
 from gatewright.policies.cors import Cors, CorsConfig
 from gatewright.sdk import BodyPolicy, Policy, PolicyConfig, Refused, Reply
 from gatewright.snapshot.model import PolicySpec
@@ -123,7 +123,24 @@ def test_async_hooks_wait_and_go_on(rig: Rig) -> None:
 
 def test_built_in_hooks_are_not_wrapped() -> None:
     policy = Cors(CorsConfig(origins=("*",)), env=None)  # type: ignore[arg-type]
-    assert guard(policy, "on_request", env=None) == policy.on_request  # type: ignore[arg-type]
+    guards: dict[Any, Any] = {}
+    assert compile_hook(policy, "on_request", None, None, guards) == policy.on_request  # type: ignore[arg-type]
+    assert not guards
+
+
+def test_a_hook_of_ours_that_raises_is_our_bug(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cors, "on_request", broken)
+    rig.apply(upstream("a"), route("all", "/*", "a", policies={"cors": {"origins": ["*"]}}))
+    assert b'"internal.error"' in exchange(rig)
+    assert [str(bug) for _, bug in rig.world.bugs] == ["broken on purpose"]
+    rig.world.bugs.clear()
+
+
+@pytest.mark.parametrize("name", ["on_request", "on_response"])
+def test_a_failing_hook_under_a_condition_is_guarded_too(rig: Rig, name: str) -> None:
+    serve(rig, make(**{name: broken}), "true")
+    assert b'"plugin.odd.failed"' in exchange(rig)
+    assert len(notes(rig)) == 1
 
 
 # --- when: --------------------------------------------------------------------------------------------------------
