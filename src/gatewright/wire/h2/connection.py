@@ -465,6 +465,7 @@ class H2Connection(Generic[S]):
             stream.waiting_end = True
         else:
             self.out.append(frames.headers(stream.id, block, END_STREAM, self.largest_frame))
+            self.touch()
             stream.finish_sending()
 
     def _send_waiting(self, stream: S) -> None:
