@@ -99,7 +99,7 @@ class HealthChecker:
         state = self.states.get(key)
         if state is None:
             state = self.states[key] = Checked(upstream, endpoint)
-        elif (state.upstream.active, state.upstream.host, state.endpoint) != (upstream.active, upstream.host, endpoint):
+        elif _what(state.upstream, state.endpoint) != _what(upstream, endpoint):
             state.upstream, state.endpoint = upstream, endpoint
             self._stop(state)
         if state.task is None:
@@ -144,3 +144,8 @@ class HealthChecker:
         if changed:
             state.healthy = well
             self._on_change(HealthChange(state.upstream.name, state.endpoint.key, healthy=well))
+
+
+def _what(upstream: Upstream, endpoint: Endpoint) -> tuple[object, ...]:
+    """All that a check depends on."""
+    return upstream.active, upstream.host, upstream.protocol, upstream.tls, endpoint

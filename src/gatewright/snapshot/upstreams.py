@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
+from typing import Final
 
 from gatewright.config import upstream as written
 from gatewright.config.document import Document, suggestion
@@ -13,6 +14,13 @@ from gatewright.config.tree import Path
 from gatewright.snapshot import model
 from gatewright.snapshot.unavailable import refuse_in_upstream
 from gatewright.snapshot.upstream_tls import resolve_tls
+
+#: Type of an active check → keys that it does not look at.
+_MEANINGLESS: Final = {
+    "http": frozenset({"service"}),
+    "tcp": frozenset({"path", "method", "host", "headers", "body", "statuses", "service"}),
+    "grpc": frozenset({"path", "method", "body", "statuses"}),
+}
 
 
 class Upstreams:
@@ -123,17 +131,24 @@ class Upstreams:
             message = "hash by address takes no name"
             document.problem("config.conflict", message, (*path, "balance", "hash", "name"), key=True)
         active = upstream.health.active
-        if active is not None and active.type == "tcp":
-            for key in sorted(active.model_fields_set & {"path", "method", "host", "headers", "body", "statuses"}):
-                message = f"'{key}' has no meaning for a check of type tcp"
-                document.problem("config.conflict", message, (*path, "health", "active", key), key=True)
-        if active is not None and active.timeout > active.interval:
-            message = "a check may not take longer than the time between two checks"
-            document.problem("config.value", message, (*path, "health", "active", "timeout"))
+        if active is not None:
+            self._check_active(upstream, active, (*path, "health", "active"))
         same_site = upstream.sticky
         if same_site is not None and same_site.same_site == "None" and not same_site.secure:
             message = "browsers take a cookie with same_site None only when it is secure"
             document.problem("config.conflict", message, (*path, "sticky", "same_site"), hint="secure: true")
+
+    def _check_active(self, upstream: written.Upstream, active: written.ActiveHealth, path: Path) -> None:
+        document = self._document
+        for key in sorted(active.model_fields_set & _MEANINGLESS[active.type]):
+            message = f"'{key}' has no meaning for a check of type {active.type}"
+            document.problem("config.conflict", message, (*path, key), key=True)
+        if active.type == "grpc" and upstream.protocol == "http1":
+            message = "a check by gRPC needs HTTP/2"
+            document.problem("config.conflict", message, (*path, "type"), hint="protocol: grpc for the upstream")
+        if active.timeout > active.interval:
+            message = "a check may not take longer than the time between two checks"
+            document.problem("config.value", message, (*path, "timeout"))
 
     def _check_failover(
         self, name: str, upstream: written.Upstream, upstreams: Mapping[str, written.Upstream], names: set[str]

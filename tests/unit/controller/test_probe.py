@@ -1,11 +1,14 @@
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from gatewright.controller.probe import ProbeFailed, probe, request
-from gatewright.snapshot.model import ActiveHealth, Endpoint, Upstream
+from gatewright.snapshot.model import ActiveHealth, Endpoint, Upstream, UpstreamTls
+from gatewright.testing.certs import Authority
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -144,3 +147,61 @@ def test_the_host_of_a_check(up_host: str, name: str, check_host: str, host: str
     )
     assert up.active is not None
     assert f"\r\nhost: {host}\r\n".encode() in request(up, up.endpoints[0], up.active)
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+async def secure(authority: Authority, context: ssl.SSLContext, tls: UpstreamTls | None = None, **active: Any) -> str:
+    server = await asyncio.start_server(Origin().handle, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        where = Endpoint(f"https://127.0.0.1:{port}", "127.0.0.1", port, "https", f"orders.internal:{port}")
+        spec = tls or UpstreamTls(ca=authority.ca_path.read_text("ascii"))
+        up = Upstream("up", (where,), active=ActiveHealth(**{"timeout": 5.0, **active}), tls=spec)
+        assert up.active is not None
+        return await probe(up, where, up.active)
+
+
+async def test_what_is_called_with_tls_is_checked_with_tls(authority: Authority) -> None:
+    context = authority.server_context("orders.internal")
+    assert await secure(authority, context) == "status 200"
+    assert await secure(authority, context, type="tcp") == "connected"
+    assert await secure(authority, context, UpstreamTls(verify=False)) == "status 200"
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+async def test_certificates_are_verified_as_for_traffic(authority: Authority, kind: str) -> None:
+    with pytest.raises(ProbeFailed, match=r"no secure connection: .*not valid for 'orders\.internal'"):
+        await secure(authority, authority.server_context("stock.internal"), type=kind)
+    expired = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    expired.load_cert_chain(*authority.pair("orders.internal", days=-1))
+    with pytest.raises(ProbeFailed, match=r"no secure connection: .*certificate has expired"):
+        await secure(authority, expired, type=kind)
+
+
+async def test_our_certificate_is_shown_to_those_who_ask(authority: Authority) -> None:
+    context = authority.server_context("orders.internal")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.ca_path)
+    cert, key = authority.client_pair()
+    ca = authority.ca_path.read_text("ascii")
+    tls = UpstreamTls(ca=ca, cert=cert.read_text("ascii"), key=key.read_text("ascii"))
+    assert await secure(authority, context, tls) == "status 200"
+    with pytest.raises(ProbeFailed):
+        await secure(authority, context)
+
+
+async def test_a_plain_endpoint_that_should_speak_tls(authority: Authority) -> None:
+    origin = Origin()
+
+    async def answer_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(origin.answer)
+        writer.close()
+
+    async with serving(answer_at_once) as port:
+        where = Endpoint(f"https://127.0.0.1:{port}", "127.0.0.1", port, "https")
+        up = Upstream("up", (where,), active=ActiveHealth(), tls=UpstreamTls())
+        assert up.active is not None
+        with pytest.raises(ProbeFailed, match="what the endpoint has sent is not TLS"):
+            await probe(up, where, up.active)

@@ -12,9 +12,7 @@ GOOD = "upstreams: {a: {endpoints: [http://127.0.0.1:1]}}\nroutes: [{name: r, to
 @pytest.mark.parametrize(
     ("old", "new", "what", "path"),
     [
-        ("1]}", "1], protocol: h2}", "the upstream protocol h2", "upstreams.a.protocol"),
         ("1]}", "1], balance: geo}", "the balance geo", "upstreams.a.balance"),
-        ("1]}", "1], health: {active: {type: grpc}}}", "health checks by gRPC", "upstreams.a.health.active.type"),
         ("routes", "state: redis://x\nroutes", "counters outside of this machine", "state"),
         ("routes", "store: sqlite:///x\nroutes", "a store for consumers, versions and the audit log", "store"),
         ("routes", "telemetry: {tracing: {otlp: http://x}}\nroutes", "tracing", "telemetry.tracing"),

@@ -67,6 +67,15 @@ def test_unix_sockets(build: Any) -> None:
             ["'path' has no meaning for a check of type tcp", "'body' has no meaning for a check of type tcp"],
         ),
         (
+            "endpoints: [http://a], health: {active: {service: x}}",
+            ["'service' has no meaning for a check of type http"],
+        ),
+        (
+            "endpoints: [http://a], protocol: grpc, health: {active: {type: grpc, path: /x}}",
+            ["'path' has no meaning for a check of type grpc"],
+        ),
+        ("endpoints: [http://a], health: {active: {type: grpc}}", ["a check by gRPC needs HTTP/2"]),
+        (
             "endpoints: [http://a], health: {active: {interval: 1s, timeout: 2s}}",
             ["a check may not take longer than the time between two checks"],
         ),
