@@ -1,4 +1,4 @@
-"""The HTTP/2 connections to one endpoint: each carries many exchanges (the counterpart of :mod:`gatewright.proxy.pool`).
+"""The HTTP/2 connections to one endpoint, each of which carries many exchanges.
 
 Exchanges share a connection up to the number of streams that the endpoint allows; only when all connections are full is
 another one opened. An exchange that finds no room queues until a stream ends or a connection is there.

@@ -40,30 +40,9 @@ class H2Connection(Generic[S]):
     """State of a connection. ``now`` is set by whoever feeds it."""
 
     __slots__ = (
-        "acknowledged",
-        "block",
-        "block_flags",
-        "block_stream",
-        "blocked",
-        "buffer",
-        "calm",
-        "continuations",
-        "credit_at_once",
-        "decoder",
-        "expect",
-        "header_bytes",
-        "largest_frame",
-        "now",
-        "ours_reset",
-        "out",
-        "peer_window",
-        "recv_left",
-        "resets",
-        "send_window",
-        "streams",
-        "unread",
-        "useful",
-        "window",
+        "acknowledged", "block", "block_flags", "block_stream", "blocked", "buffer", "calm", "continuations",
+        "credit_at_once", "decoder", "expect", "header_bytes", "largest_frame", "now", "ours_reset", "out",
+        "peer_window", "recv_left", "resets", "send_window", "streams", "unread", "useful", "window",
     )  # fmt: skip
 
     def __init__(self, now: float, header_bytes: int, window: int, resets: int, control_frames: int) -> None:

@@ -21,8 +21,8 @@ class Stream:
     """One stream. A stream that both sides have ended, or one has reset, is no longer in its connection's table."""
 
     __slots__ = (
-        "born", "conn", "data", "deadline", "head", "id", "left", "local_done", "paused", "recv_left", "remote_done", "send_window", "trailers",
-        "unread", "waiting", "waiting_end", "waiting_size",
+        "born", "conn", "data", "deadline", "head", "id", "left", "local_done", "paused", "recv_left", "remote_done",
+        "send_window", "trailers", "unread", "waiting", "waiting_end", "waiting_size",
     )  # fmt: skip
 
     def __init__(self, conn: H2Connection[Any], stream_id: int) -> None:

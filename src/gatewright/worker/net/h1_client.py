@@ -16,6 +16,7 @@ from gatewright.tls.client import failure_of
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, UNTIL_CLOSE, ResponseFields, parse_status_line
 from gatewright.wire.sections import Sections
+from gatewright.worker.net.heartbeat import Heartbeat, heartbeat_of
 from gatewright.worker.net.timers import TICK
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ _CLOSING_SECONDS = 10.0
 _MOST_HEAD = 64 * 1024
 _MOST_FIELDS = 256
 _MOST_INFORMATIONAL = 16  # 1xx responses before a final one
-#: The end of an event, as it stands in a body and at the end of a chunk.
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\n\n\r\n")
 #: Write buffer above which the client is paused, and below which it goes on.
 WRITE_HIGH, WRITE_LOW = 64 * 1024, 16 * 1024
 #: Pieces up to this size are joined with what goes before them; larger ones are written by themselves.
@@ -43,8 +42,8 @@ class H1Client(asyncio.Protocol):
     """A connection to an endpoint. Its pool made it and takes it back."""
 
     __slots__ = (
-        "alive", "beating", "born", "buffer", "chunked", "deadline", "exchange", "gap", "heard_at", "informational",
-        "keep", "left", "out", "pool", "pooled", "reader", "sections", "state", "tail", "transport", "tunnel", "used",
+        "alive", "born", "buffer", "chunked", "deadline", "exchange", "gap", "heartbeat", "informational",
+        "keep", "left", "out", "pool", "pooled", "reader", "sections", "state", "transport", "tunnel", "used",
         "wheel_at", "world",
     )  # fmt: skip
 
@@ -75,9 +74,7 @@ class H1Client(asyncio.Protocol):
         self.reader: ChunkedReader | None = None
         #: Silence allowed while the body comes. With heartbeats: silence before the next one.
         self.gap = 0.0
-        self.beating = False
-        self.heard_at = 0.0
-        self.tail = b""
+        self.heartbeat: Heartbeat | None = None
 
     # --- connection ---------------------------------------------------------------------------------------------------
 
@@ -264,9 +261,9 @@ class H1Client(asyncio.Protocol):
         if timeouts.idle < timeouts.first_byte:
             self.world.watch(self)
         self.gap = timeouts.idle
-        self.beating = False
+        self.heartbeat = None
         if fields.events:
-            self._stream(exchange, timeouts.idle)
+            self._stream(exchange)
         exchange.on_response_head(status, fields, framing)
         if self.exchange is not exchange:
             return None  # a retry or a policy has let go of this connection
@@ -284,33 +281,19 @@ class H1Client(asyncio.Protocol):
             self.reader = ChunkedReader()
         return self._body(exchange, rest) if rest else None
 
-    def _stream(self, exchange: Exchange, idle: float) -> None:
+    def _stream(self, exchange: Exchange) -> None:
         """Server-sent events: each piece leaves at once anyway; silence may be filled with comments."""
         exchange.protocol = "sse"
-        beat = exchange.route.sse_heartbeat
-        self.beating = beat is not None and beat < idle
-        if beat is not None and beat < idle:
-            self.gap = beat
-            self.tail = b""
-            self.heard_at = self.world.now
-            self._expect(beat)
-
-    def _heartbeat(self, exchange: Exchange) -> bool:
-        """Send a comment between two events; False when the endpoint has been silent for too long."""
-        if self.world.now - self.heard_at >= exchange.timeouts.idle:
-            return False
-        if not self.tail or self.tail.endswith(_EVENT_ENDS):
-            exchange.on_response_body(b":\n\n")
-            exchange.client.flush()
-        self._expect(self.gap)
-        return True
+        self.heartbeat = heartbeat = heartbeat_of(exchange, self.world.now)
+        if heartbeat is not None:
+            self.gap = heartbeat.every
+            self._expect(heartbeat.every)
 
     def _body(self, exchange: Exchange, data: bytes) -> None:
         left = self.left
         self.deadline = self.world.now + self.gap
-        if self.beating:
-            self.heard_at = self.world.now
-            self.tail = (self.tail + data[-4:])[-4:]
+        if self.heartbeat is not None:
+            self.heartbeat.heard(data, self.world.now)
         if left > 0:
             size = len(data)
             if size < left:
@@ -436,7 +419,8 @@ class H1Client(asyncio.Protocol):
             else:
                 self.close()
             return
-        if self.state == BODY and self.beating and self._heartbeat(exchange):
+        if self.state == BODY and self.heartbeat is not None and self.heartbeat.beat(exchange, now):
+            self._expect(self.gap)
             return
         condition = ports.TIMEOUT if self.state == HEAD else ports.IDLE
         self.exchange = None

@@ -14,6 +14,7 @@ from gatewright.wire.h2.heads import TE_TRAILERS, H2ResponseFields, Malformed, p
 from gatewright.wire.h2.hpack import encode_pair
 from gatewright.wire.h2.stream import Stream
 from gatewright.worker.net.h2_tunnel import StreamTransport
+from gatewright.worker.net.heartbeat import Heartbeat, heartbeat_of
 
 if TYPE_CHECKING:
     from gatewright.proxy.exchange import Exchange
@@ -29,7 +30,7 @@ _WEBSOCKET = encode_pair(b":protocol", b"websocket")
 class H2Call(Stream):
     """A request to an endpoint (implements ``proxy.ports.UpstreamConnection``)."""
 
-    __slots__ = ("alive", "exchange", "informational", "responded", "stuck", "transport", "tunnel")
+    __slots__ = ("alive", "exchange", "heartbeat", "informational", "responded", "stuck", "transport", "tunnel")
     conn: H2Client
 
     def __init__(self, conn: H2Client) -> None:
@@ -37,6 +38,7 @@ class H2Call(Stream):
         self.exchange: Exchange | None = None
         self.responded = False
         self.informational = 0
+        self.heartbeat: Heartbeat | None = None
         #: The client has been told to pause, because the endpoint's windows are closed.
         self.stuck = False
         # as an end of a tunnel
@@ -127,22 +129,14 @@ class H2Call(Stream):
             self._informational(exchange, status, fields, end)
             return
         self.responded = True
-        framing = fields.framing
-        if exchange.request.method == b"HEAD" or status in NO_BODY:
-            framing = self.left = 0
-        elif end:
-            if framing > 0:
-                raise Malformed("a Content-Length without a body")
-            framing = 0
-        else:
-            self.left = framing
+        framing = self._framing(exchange, status, fields, end)
         if exchange.protocol == "websocket":
             self._websocket(exchange, status, fields)
             return
         self.deadline = at = self.conn.world.now + exchange.timeouts.idle
         self.conn.need(at)
         if fields.events:
-            exchange.protocol = "sse"
+            self._stream(exchange)
         exchange.on_response_head(status, fields, framing)
         if self.exchange is exchange:
             if end:
@@ -150,6 +144,26 @@ class H2Call(Stream):
                 self.finish(())
             else:
                 exchange.client.flush()
+
+    def _framing(self, exchange: Exchange, status: int, fields: H2ResponseFields, end: int) -> int:
+        """How the body is framed, and what must come of it. Raises Malformed."""
+        framing = fields.framing
+        if exchange.request.method == b"HEAD" or status in NO_BODY:
+            framing = self.left = 0
+        elif not end:
+            self.left = framing
+        elif framing > 0:
+            raise Malformed("a Content-Length without a body")
+        else:
+            framing = 0
+        return framing
+
+    def _stream(self, exchange: Exchange) -> None:
+        """Server-sent events: silence may be filled with comments."""
+        exchange.protocol = "sse"
+        self.heartbeat = heartbeat = heartbeat_of(exchange, self.conn.world.now)
+        if heartbeat is not None:
+            self._expect(heartbeat.every)
 
     def _informational(self, exchange: Exchange, status: int, fields: H2ResponseFields, end: int) -> None:
         self.informational += 1
@@ -186,8 +200,11 @@ class H2Call(Stream):
         if not self.responded:
             self.malformed("DATA before HEADERS")
             return
+        heartbeat = self.heartbeat
+        if heartbeat is not None:
+            heartbeat.heard(data, self.conn.world.now)
         if not self.paused:
-            self.deadline = self.conn.world.now + exchange.timeouts.idle
+            self.deadline = self.conn.world.now + (exchange.timeouts.idle if heartbeat is None else heartbeat.every)
         exchange.on_response_body(data)
         if self.remote_done or self.exchange is not exchange:
             return
@@ -280,7 +297,10 @@ class H2Call(Stream):
         """Nothing came in time."""
         self.deadline = _FOREVER
         exchange = self.exchange
-        if exchange is not None:
+        heartbeat = self.heartbeat
+        if exchange is not None and heartbeat is not None and not self.paused and heartbeat.beat(exchange, now):
+            self._expect(heartbeat.every)
+        elif exchange is not None:
             condition = ports.IDLE if self.responded else ports.TIMEOUT
             self.cancel()
             exchange.upstream_failed(condition)

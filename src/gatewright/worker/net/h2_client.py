@@ -45,8 +45,8 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
 
     __slots__ = (
         "alive", "awaited", "blocked_writing", "born", "connect_protocol", "deadline", "dirty", "heads",
-        "heads_generation", "heard", "idle_at", "last_id", "most_streams", "pool", "pooled", "ready", "retiring", "room", "scheme",
-        "trailers", "transport", "wheel_at", "world",
+        "heads_generation", "heard", "idle_at", "last_id", "most_streams", "pool", "pooled", "ready", "retiring",
+        "room", "scheme", "trailers", "transport", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, pool: MultiplexPool) -> None:

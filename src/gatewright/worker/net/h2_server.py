@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from gatewright.errors import ProtocolError
 from gatewright.proxy.families import REFUSED
@@ -40,10 +40,12 @@ OPEN, TOLD, LEAVING, CLOSED = range(4)
 class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     """A client's connection."""
 
+    stream_type: ClassVar[type[H2Stream]] = H2Stream
+
     __slots__ = (
         "blocked_writing", "deadline", "dirty", "eof", "heard", "idle_at", "last_stream", "listener", "most_streams",
-        "opened", "peer", "preface", "reader", "requests", "scheme", "state", "tls", "told_at", "transport",
-        "wheel_at", "world",
+        "opened", "peer", "preface", "reader", "requests", "scheme", "state", "tls", "told_at", "transport", "wheel_at",
+        "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -169,35 +171,46 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         if stream_id <= self.last_stream or not stream_id & 1:
             return self._block_on_closed(stream_id, block)
         self.last_stream = stream_id
-        seen: RequestSeen | None = None
-        refused: ProtocolError | None = None
         try:
             seen = self.reader.read(block, self.listener.runtime, self.peer, self.scheme)
-        except HeadersTooLarge:
-            refused = ProtocolError("request.headers_too_large", 431)
-        except ProtocolError as error:
-            refused = error
-        except Malformed as error:
-            return self._malformed(stream_id, str(error))
-        if self.state == LEAVING:
-            return None  # the client knows that nobody has looked at this one
-        if len(self.streams) >= self.most_streams:
-            return self._too_many(stream_id)
-        stream = self.streams[stream_id] = H2Stream(self, stream_id, seen)
-        self.requests += 1
-        self.useful += 1
-        if self.requests >= self.listener.limits.requests and self.state == OPEN:
-            self.drain(new_too=True)
-        if end:
-            stream.remote_done = True
-        if seen is None:
-            return self._refuse(stream, cast("ProtocolError", refused))
+        except (HeadersTooLarge, Malformed, ProtocolError) as error:
+            return self._refuse(stream_id, error, end)
+        stream = self._open(stream_id, seen, end)
+        if stream is None:
+            return None
         left = seen.fields.framing
         if left >= 0:
             if end and left:
                 return self._malformed(stream_id, "a Content-Length without a body")
             stream.left = left
         self.opened.append(stream)
+        return None
+
+    def _open(self, stream_id: int, seen: RequestSeen | None, end: int) -> H2Stream | None:
+        """A new stream, if the connection takes one more."""
+        if self.state == LEAVING:
+            return None  # the client knows that nobody has looked at this one
+        if len(self.streams) >= self.most_streams:
+            self._too_many(stream_id)
+            return None
+        stream = self.streams[stream_id] = H2Stream(self, stream_id, seen)
+        stream.remote_done = bool(end)
+        self.requests += 1
+        self.useful += 1
+        if self.requests >= self.listener.limits.requests and self.state == OPEN:
+            self.drain(new_too=True)
+        return stream
+
+    def _refuse(self, stream_id: int, error: Exception, end: int) -> None:
+        """Answer or reset a request that cannot be understood."""
+        if isinstance(error, Malformed):
+            return self._malformed(stream_id, str(error))
+        if not isinstance(error, ProtocolError):
+            error = ProtocolError("request.headers_too_large", 431)
+        stream = self._open(stream_id, None, end)
+        if stream is not None:
+            self.listener.refused(self, error)
+            stream.refuse(error)
         return None
 
     def _begin_opened(self) -> None:
@@ -248,10 +261,6 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
             self.refuse(stream_id, errors.REFUSED_STREAM)
         else:
             self.reset(stream_id, errors.REFUSED_STREAM)
-
-    def _refuse(self, stream: H2Stream, error: ProtocolError) -> None:
-        self.listener.refused(self, error)
-        stream.refuse(error)
 
     # --- what the codec asks and tells --------------------------------------------------------------------------------
 
