@@ -31,6 +31,7 @@ def test_the_order() -> None:
         ("admission", "request_id"),
         ("admission", "security_headers"),
         ("admission", "cors"),
+        ("admission", "grpc_web"),
         ("admission", "ip_filter"),
         ("admission", "request_limits"),
         ("identify", "api_key"),

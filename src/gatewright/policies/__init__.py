@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewright.policies.api_key import ApiKey
 from gatewright.policies.cors import Cors
+from gatewright.policies.grpc_web import GrpcWeb
 from gatewright.policies.headers import HeadersPolicy
 from gatewright.policies.ip_filter import IpFilter
 from gatewright.policies.rate_limit import RateLimit
@@ -21,6 +22,7 @@ BUILTIN: tuple[type[Policy[Any]], ...] = (
     RequestId,  # first: every answer and log line after it has the id
     SecurityHeaders,  # before all that may refuse, so that refusals carry them too
     Cors,  # before refusals as well: a browser must be able to read why; preflights carry no credentials
+    GrpcWeb,  # before all that looks into requests: they see plain gRPC; behind CORS, which preflights need
     IpFilter,  # before anything that costs more than a look-up
     RequestLimits,  # before anybody reads what may be too large
     # identify

@@ -20,6 +20,9 @@ _ORIGIN = re.compile(
 )
 _LIST_OCTETS = TOKEN_OCTETS + b", \t"
 _MOST_REFLECTED = 4096
+#: What scripts that speak gRPC-Web send and read.
+_GRPC_WEB_SENDS = ("content-type", "x-grpc-web", "x-user-agent", "grpc-timeout")
+_GRPC_WEB_READS = ("grpc-status", "grpc-message", "grpc-status-details-bin")
 
 
 class CorsConfig(PolicyConfig):
@@ -40,6 +43,8 @@ class CorsConfig(PolicyConfig):
     """How long a browser may remember the answer to a preflight request."""
     private_network: bool = False
     """Let public sites reach this private one (Private Network Access)."""
+    grpc_web: bool = False
+    """Allow and expose, besides what is listed, the header fields that gRPC-Web needs."""
 
     @field_validator("origins")
     @classmethod
@@ -83,13 +88,15 @@ class Cors(Policy[CorsConfig]):
             common.append((b"access-control-allow-credentials", b"true"))
         self._common = tuple(common)
         self._reflect = "*" in config.headers
-        self._headers = ", ".join(config.headers).encode()
+        extra = _GRPC_WEB_SENDS if config.grpc_web else ()
+        self._headers = ", ".join(_joined(config.headers, extra)).encode()
         self._allow: tuple[Pair, ...] = (
             (b"access-control-allow-methods", ", ".join(config.methods).encode()),
             (b"access-control-max-age", b"%d" % config.max_age),
         )
-        if config.expose:
-            self._common += ((b"access-control-expose-headers", ", ".join(config.expose).encode()),)
+        expose = _joined(config.expose, _GRPC_WEB_READS if config.grpc_web else ())
+        if expose:
+            self._common += ((b"access-control-expose-headers", ", ".join(expose).encode()),)
         self._private = config.private_network
 
     def on_request(self, ex: ExchangeView) -> Outcome:
@@ -142,6 +149,11 @@ class Cors(Policy[CorsConfig]):
 
 DENIED = Reply(403, "cors.denied", detail="The origin is not let in")
 _OURS = (b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers")
+
+
+def _joined(names: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
+    """Both, each name once."""
+    return list(dict.fromkeys([*names, *more]))
 
 
 def _pattern(origin: str) -> re.Pattern[bytes]:

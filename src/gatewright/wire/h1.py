@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from gatewright.errors import ProtocolError
+from gatewright.http.fields import kind_of_call
 from gatewright.http.forwarding import HOP_BY_HOP, NOT_FORWARDED, not_forwarded
 from gatewright.http.headers import TOKEN_OCTETS, VALUE_OCTETS, Fields, Pair
 from gatewright.http.target import split_target
@@ -62,7 +63,7 @@ _SINGLE_IN_RESPONSE = _SINGLE[:2]
 class RequestFields(Fields):
     """A request's header section with what it says about framing and the connection."""
 
-    __slots__ = ("connection", "expects", "framing", "host", "upgrade")
+    __slots__ = ("call", "connection", "expects", "framing", "host", "upgrade")
     ours = NOT_FORWARDED
 
     def __init__(self, section: bytes, most: int) -> None:
@@ -79,6 +80,8 @@ class RequestFields(Fields):
         #: Protocol asked for with Upgrade, lower case, when Connection confirms it.
         self.upgrade = index.get(b"upgrade", b"").lower() if b"upgrade" in self.connection else b""
         self.expects = b"expect" in index
+        #: ``grpc``, ``grpc-web`` or nothing.
+        self.call = kind_of_call(index.get(b"content-type", b""))
         self.not_forwarded = not_forwarded(NOT_FORWARDED, self.connection)
 
     def inherit(self, old: RequestFields, *, reframed: bool) -> None:
@@ -88,6 +91,7 @@ class RequestFields(Fields):
         self.host = old.host
         self.upgrade = old.upgrade
         self.expects = old.expects
+        self.call = old.call
         self.not_forwarded = old.not_forwarded
 
 

@@ -13,6 +13,7 @@ from gatewright.http.head import HTTP11, RequestHead
 from gatewright.http.headers import Headers, Pair
 from gatewright.http.target import parse_authority
 from gatewright.proxy.exchange import Exchange
+from gatewright.proxy.grpc_web_exchange import GrpcWebExchange
 from gatewright.proxy.respond import core_reply
 from gatewright.wire.chunked import ChunkedReader
 from gatewright.wire.h1 import CHUNKED, CRLF2, RequestFields, read_request_line
@@ -215,9 +216,12 @@ class H1Server(ResponseWriter):
         if self.requests >= limits.requests or listener.closing:
             self.keep = False
         self.deadline = world.now + _NEVER
-        self.exchange = exchange = Exchange(world, self, runtime, request, origin, framing)
         if framing:
+            # gRPC itself needs HTTP/2: over HTTP/1.1 it is a request like any other.
+            kind = GrpcWebExchange if fields.call == "grpc-web" and method == b"POST" else Exchange
+            self.exchange = exchange = kind(world, self, runtime, request, origin, framing)
             return self._request_with_body(exchange, data[end + 4 :], framing)
+        self.exchange = exchange = Exchange(world, self, runtime, request, origin, framing)
         if fields.upgrade and fields.upgrade == b"websocket" and version == HTTP11:
             exchange.protocol = "websocket"
         self.buffer = data[end + 4 :]

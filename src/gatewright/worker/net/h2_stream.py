@@ -9,6 +9,7 @@ from gatewright.http.head import HTTP2, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.grpc_exchange import GrpcExchange
+from gatewright.proxy.grpc_web_exchange import GrpcWebExchange
 from gatewright.proxy.respond import core_reply, problem
 from gatewright.wire.h2 import errors, frames
 from gatewright.wire.h2.frames import END_STREAM
@@ -67,8 +68,8 @@ class H2Stream(Stream):
         framing = 0 if self.remote_done or line.websocket else fields.framing
         runtime = conn.listener.runtime
         if fields.call and line.method == b"POST":
-            exchange: Exchange = GrpcExchange(conn.world, self, runtime, request, origin, framing)
-            exchange.protocol = fields.call
+            kind = GrpcExchange if fields.call == "grpc" else GrpcWebExchange
+            exchange: Exchange = kind(conn.world, self, runtime, request, origin, framing)
             # A stream of messages may be silent for as long as its deadline allows; whether the client is there is
             # found out by PING.
             self.patience = _FOREVER if fields.call == "grpc" else conn.listener.limits.body_timeout
@@ -216,10 +217,15 @@ class H2Stream(Stream):
                 (b"content-type", b"application/problem+json"),
                 (b"content-length", b"%d" % len(body)),
                 (b"date", self.conn.world.date_line[6:-2]),
+                *self.own_pairs(),
             )
         )
         self.data = body
         self._emit(END_STREAM)
+
+    def own_pairs(self) -> tuple[Pair, ...]:
+        """Header fields of answers of our own, on listeners that have such."""
+        return ()
 
     # --- pace ---------------------------------------------------------------------------------------------------------
 
