@@ -124,7 +124,7 @@ class DataPlaneServer:
         for endpoint in self.endpoints:
             pool = endpoint.pool
             found[f"{endpoint.key} in flight"] = endpoint.in_flight
-            found[f"{endpoint.key} active"] = pool.open - len(pool.idle)
+            found[f"{endpoint.key} active"] = pool.counts()[1] + pool.connecting
             found[f"{endpoint.key} waiting"] = len(pool.waiters)
         if self.bugs:
             found["bugs"] = self.bugs
