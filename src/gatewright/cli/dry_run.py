@@ -25,6 +25,7 @@ from gatewright.proxy.forward import request_head
 from gatewright.proxy.ports import Downstream
 from gatewright.proxy.runtime import ListenerRuntime, Route
 from gatewright.sdk.policy import overrides
+from gatewright.tls.client import shown
 from gatewright.wire.h1 import RequestFields, parse_request_line
 
 Report = dict[str, Any]
@@ -135,10 +136,17 @@ def _upstream(exchange: Exchange, route: Route, now: float) -> Report:
     report: Report = {
         "upstream": {
             "name": upstream.name,
+            "protocol": upstream.spec.protocol,
             "balance": upstream.spec.balance.algorithm,
             "splits": [{"upstream": split.upstream, "weight": split.weight} for split in route.spec.to],
             "endpoints": [
-                {"endpoint": spec.key, "weight": spec.weight, "zone": spec.zone} for spec in upstream.spec.endpoints
+                {
+                    "endpoint": spec.key,
+                    "weight": spec.weight,
+                    "zone": spec.zone,
+                    "tls": shown(upstream.spec.tls, spec),
+                }
+                for spec in upstream.spec.endpoints
             ],
             "picked": endpoint.key if endpoint is not None else "",
         }

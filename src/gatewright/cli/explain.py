@@ -118,12 +118,15 @@ def _show_upstream(report: Report) -> None:
     would = "" if "answer" not in report else ", if no policy had answered"
     output.heading(f"\nUpstream{would}")
     shares = ", ".join(f"{split['upstream']} {split['weight']}" for split in upstream["splits"])
-    print(f"{upstream['name']}, {upstream['balance']}" + (f" (split: {shares})" if len(upstream["splits"]) > 1 else ""))
+    print(
+        f"{upstream['name']}, {upstream['protocol']}, {upstream['balance']}"
+        + (f" (split: {shares})" if len(upstream["splits"]) > 1 else "")
+    )
     rows = [
-        [e["endpoint"], e["weight"], e["zone"], "this time" if e["endpoint"] == upstream["picked"] else ""]
+        [e["endpoint"], e["tls"], e["weight"], e["zone"], "this time" if e["endpoint"] == upstream["picked"] else ""]
         for e in upstream["endpoints"]
     ]
-    output.table("", ["endpoint", "weight", "zone", "picked"], rows)
+    output.table("", ["endpoint", "tls", "weight", "zone", "picked"], rows)
     if "sent" in report:
         output.heading("\nSent upstream")
         print(report["sent"]["url"])

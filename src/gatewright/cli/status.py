@@ -83,6 +83,7 @@ def show(content: Status) -> None:
          for each in content["listeners"]],
     )  # fmt: skip
     print()
+    _show_certificates(content)
     _show_upstreams(content)
 
 
@@ -106,11 +107,23 @@ def _show_processes(content: Status) -> None:
     print()
 
 
+def _show_certificates(content: Status) -> None:
+    rows = [
+        [each["name"], pair["certificate"], ", ".join(pair["names"]), pair["expires"], pair["days_left"]]
+        for each in content["listeners"]
+        for pair in each["certificates"]
+    ]
+    if rows:
+        output.table("Certificates", ["listener", "certificate", "names", "expires", "days left"], rows)
+        print()
+
+
 def _show_upstreams(content: Status) -> None:
     rows = [
         [
             upstream["name"],
             endpoint["key"],
+            ", ".join(filter(None, (upstream["protocol"], endpoint["tls"]))),
             endpoint["health"],
             endpoint["breaker"] or upstream["breaker"],
             endpoint["weight"],
@@ -120,7 +133,7 @@ def _show_upstreams(content: Status) -> None:
         for upstream in content["upstreams"]
         for endpoint in upstream["endpoints"]
     ]
-    columns = ["upstream", "endpoint", "health", "breaker", "weight", "in flight", "last check"]
+    columns = ["upstream", "endpoint", "protocol", "health", "breaker", "weight", "in flight", "last check"]
     output.table("Upstreams", columns, rows)
 
 

@@ -128,6 +128,13 @@ def name_of(spec: UpstreamTls, endpoint: Endpoint) -> str:
     return written.partition(":")[0] or endpoint.host
 
 
+def shown(spec: UpstreamTls | None, endpoint: Endpoint) -> str:
+    """For people: ``verified as orders.internal``, ``not verified``, or nothing for a plain connection."""
+    if spec is None or endpoint.scheme != "https":
+        return ""
+    return f"verified as {name_of(spec, endpoint)}" if spec.verify else "not verified"
+
+
 class ClientTls:
     """TLS towards one endpoint: what its pool's connections are opened with."""
 

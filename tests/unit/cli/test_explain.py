@@ -18,6 +18,7 @@ upstreams:
   one: {endpoints: [http://127.0.0.1:9001, {url: http://127.0.0.1:9002, weight: 3}]}
   two: {endpoints: [http://127.0.0.1:9003]}
   named: {endpoints: [http://orders.internal:80]}
+  secure: {endpoints: [https://127.0.0.1:9004, http://127.0.0.1:9005], tls: {server_name: orders.internal}}
 consumers: [{name: acme, credentials: [{api_key: acme-secret-key}]}]
 routes:
   - name: orders
@@ -30,6 +31,7 @@ routes:
   - {name: gold, match: {paths: ["/orders/*"], headers: {x-tier: gold}}, to: two}
   - {name: moved, match: {paths: ["/old/*"]}, redirect: {to: "/new/{*}", status: 301}}
   - {name: named, match: {paths: ["/named"]}, to: named}
+  - {name: secure, match: {paths: ["/secure"]}, to: secure}
 """
 
 
@@ -78,6 +80,15 @@ def test_what_would_be_sent_upstream(explained: Any) -> None:
     assert report["sent"]["line"] == "GET /v1/orders/1?x=y HTTP/1.1"
     assert "x-canary: 1" in report["sent"]["headers"]
     assert not any("acme-secret-key" in field for field in report["sent"]["headers"])
+
+
+def test_what_is_asked_of_endpoints_is_shown(explained: Any) -> None:
+    _, report = explained("GET", "/secure", "-H", "x-api-key: acme-secret-key")
+    assert report["upstream"]["protocol"] == "http1"
+    assert [(each["endpoint"], each["tls"]) for each in report["upstream"]["endpoints"]] == [
+        ("https://127.0.0.1:9004", "verified as orders.internal"),
+        ("http://127.0.0.1:9005", ""),
+    ]
 
 
 def test_trusted_proxies_are_believed(explained: Any) -> None:

@@ -24,9 +24,9 @@ STATUS: dict[str, Any] = {
                    "connections": 5}],
     "processes": [{"name": "supervisor", "pid": 10, "cpu": 0.1, "rss": None, "descriptors": 9}],
     "workers": [WORKER],
-    "upstreams": [{"name": "orders", "protocol": "http1", "balance": "round_robin", "breaker": "open", "endpoints": [
+    "upstreams": [{"name": "orders", "protocol": "http1", "balance": "round_robin", "breaker": "open", "tls": None, "endpoints": [
         {"key": "http://127.0.0.1:9001", "name": "", "zone": "", "weight": 2, "health": "ejected",
-         "check": "status 500", "checked_ago": 1.0, "ejected_until": None, "breaker": None, "in_flight": 7}]}],
+         "check": "status 500", "checked_ago": 1.0, "ejected_until": None, "breaker": None, "in_flight": 7, "tls": "verified as a"}]}],
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_everything_stands_there(answer: dict[str, Any], capsys: pytest.CaptureF
     assert "supervisor 10 - - - - - -" in lines
     assert "worker 0 12 30.0 MiB 1m 1s 1 3 5 2" in lines
     assert "public 127.0.0.1:8000 http1 5" in lines
-    assert "orders http://127.0.0.1:9001 ejected open 2 7 status 500" in lines
+    assert "orders http://127.0.0.1:9001 http1, verified as a ejected open 2 7 status 500" in lines
 
 
 def test_a_gateway_that_is_not_ready_is_a_failure(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

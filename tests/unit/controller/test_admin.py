@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +26,7 @@ from gatewright.controller.workers import Worker, Workers
 from gatewright.errorlog import ErrorLog
 from gatewright.ipc.messages import BreakerChange, HealthChange, Stats
 from gatewright.proxy.families import CONNECTIONS, IN_FLIGHT, SEPARATOR
-from gatewright.snapshot.model import ActiveHealth, Admin, Breaker, Endpoint, Listener, Snapshot, Upstream
+from gatewright.snapshot.model import ActiveHealth, Admin, Breaker, Endpoint, Listener, Snapshot, Upstream, UpstreamTls
 
 UPSTREAM = Upstream(
     "orders",
@@ -33,7 +34,9 @@ UPSTREAM = Upstream(
         Endpoint("http://10.0.0.1:80", "10.0.0.1", 80, name="orders:80", zone="a"),
         Endpoint("http://10.0.0.2:80", "10.0.0.2", 80),
         Endpoint("http://name:80", "", 80),
+        Endpoint("https://10.0.0.3:443", "10.0.0.3", 443, "https", "orders"),
     ),
+    tls=UpstreamTls(server_name="orders.internal", cert="a", key="the secret", expires=86_400.0),
     active=ActiveHealth(),
     breaker=Breaker(),
 )
@@ -168,7 +171,17 @@ async def test_the_status_shows_everything(gateway: Gateway, client: httpx2.Asyn
     assert worker["rss"] > 1_000_000
     [upstream] = status["upstreams"]
     assert upstream["breaker"] == "open"
-    assert [endpoint["health"] for endpoint in upstream["endpoints"]] == ["unhealthy", "ejected", "unresolved"]
+    healths = [endpoint["health"] for endpoint in upstream["endpoints"]]
+    assert healths == ["unhealthy", "ejected", "unresolved", "unknown"]
+    assert [endpoint["tls"] for endpoint in upstream["endpoints"]] == ["", "", "", "verified as orders.internal"]
+    assert upstream["tls"] == {
+        "verify": True,
+        "authorities": "system",
+        "server_name": "orders.internal",
+        "min_version": "1.2",
+        "certificate_expires": "1970-01-02T00:00:00.000Z",
+    }
+    assert "the secret" not in json.dumps(status)
     assert upstream["endpoints"][0]["in_flight"] == 2
     assert upstream["endpoints"][1]["ejected_until"].endswith("Z")
     gateway.clock.advance(31)

@@ -15,7 +15,8 @@ from gatewright.controller.metrics import Labels
 from gatewright.controller.processes import usage
 from gatewright.controller.workers import Worker
 from gatewright.proxy import families
-from gatewright.snapshot.model import Endpoint, Snapshot, Upstream
+from gatewright.snapshot.model import Endpoint, Listener, Snapshot, Upstream
+from gatewright.tls.client import shown
 
 
 async def status(request: Request) -> JSONResponse:
@@ -72,8 +73,25 @@ def _listeners(view: View, snapshot: Snapshot | None) -> list[dict[str, Any]]:
             "address": view.state.addresses.get(listener.name, ""),
             "protocols": list(listener.protocols),
             "connections": int(connections.get((listener.name,), 0)),
+            "certificates": _certificates(view, listener),
         }
         for listener in (snapshot.listeners if snapshot else ())
+    ]
+
+
+def _certificates(view: View, listener: Listener) -> list[dict[str, Any]]:
+    """What is shown to clients; keys are nobody's business."""
+    now = view.clock.wall()
+    return [
+        {
+            "certificate": pair.label,
+            "names": list(pair.names),
+            "key": pair.kind,
+            "expires": _time(pair.expires),
+            "days_left": int((pair.expires - now) // 86_400),
+            "fingerprint": pair.fingerprint,
+        }
+        for pair in (listener.tls.certificates if listener.tls is not None else ())
     ]
 
 
@@ -109,6 +127,7 @@ def _upstream(view: View, upstream: Upstream, in_flight: dict[Labels, float]) ->
     return {
         "name": upstream.name,
         "protocol": upstream.protocol,
+        "tls": _tls(upstream),
         "balance": upstream.balance.algorithm,
         "breaker": _breaker(view, upstream, ""),
         "endpoints": [
@@ -118,6 +137,20 @@ def _upstream(view: View, upstream: Upstream, in_flight: dict[Labels, float]) ->
             }
             for endpoint in upstream.endpoints
         ],
+    }
+
+
+def _tls(upstream: Upstream) -> dict[str, Any] | None:
+    """What is asked of the endpoints that are called with TLS; None where there are none."""
+    tls = upstream.tls
+    if tls is None:
+        return None
+    return {
+        "verify": tls.verify,
+        "authorities": "file" if tls.ca else "system",
+        "server_name": tls.server_name,
+        "min_version": tls.min_version,
+        "certificate_expires": _time(tls.expires),
     }
 
 
@@ -135,6 +168,7 @@ def _endpoint(view: View, upstream: Upstream, endpoint: Endpoint) -> dict[str, A
     return {
         "key": endpoint.key,
         "name": endpoint.name,
+        "tls": shown(upstream.tls, endpoint),
         "zone": endpoint.zone,
         "weight": endpoint.weight,
         "health": health,
