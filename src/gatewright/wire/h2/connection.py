@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from gatewright.wire.h2 import errors, frames
 from gatewright.wire.h2.errors import H2Error
 from gatewright.wire.h2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, frame_head
-from gatewright.wire.h2.hpack import Decoder
+from gatewright.wire.h2.hpack import Decoder, size_update
 from gatewright.wire.h2.limits import Budget
 from gatewright.wire.h2.stream import WINDOW, Stream
 
@@ -29,8 +29,13 @@ _MOST_CONTINUATIONS = 8
 _RAPID = 1.0
 #: A window update below this is chatter.
 _TINY_UPDATE = 256
+#: Each of them may concern all streams.
+_MOST_SETTINGS = 32
 #: Streams that we have reset and whose last frames may still be on the way.
 _MOST_REMEMBERED = 256
+
+#: Size of a peer's table when it has not said otherwise.
+_TABLE_SIZE = 4096
 
 #: What the next frame has to be.
 ANY, FIRST, CONTINUED = range(3)
@@ -42,8 +47,11 @@ class H2Connection(Generic[S]):
     __slots__ = (
         "acknowledged", "block", "block_flags", "block_stream", "blocked", "buffer", "calm", "continuations",
         "credit_at_once", "decoder", "expect", "header_bytes", "largest_frame", "now", "ours_reset", "out",
-        "peer_window", "recv_left", "resets", "send_window", "streams", "unread", "useful", "window",
+        "peer_window", "prefix", "recv_left", "resets", "send_window", "streams", "unread", "useful", "window",
     )  # fmt: skip
+
+    #: The peer does not read what was written; set by whoever writes.
+    blocked_writing: bool
 
     def __init__(self, now: float, header_bytes: int, window: int, resets: int, control_frames: int) -> None:
         """``window`` is how many octets all streams together may have on the way to us."""
@@ -65,6 +73,8 @@ class H2Connection(Generic[S]):
         self.peer_window = frames.DEFAULT_WINDOW
         self.send_window = frames.DEFAULT_WINDOW
         self.largest_frame = frames.FRAME_SIZE
+        #: What the next header block has to begin with.
+        self.prefix = b""
         # what we allow
         self.window = window
         self.recv_left = frames.DEFAULT_WINDOW
@@ -156,21 +166,17 @@ class H2Connection(Generic[S]):
             self.recv_left -= size
             if self.recv_left < 0:
                 raise H2Error(errors.FLOW_CONTROL_ERROR, "more than the connection's window")
-            self.useful += 1
-        elif not flags & END_STREAM:
-            self._chatter()
+        self._count_data(payload, flags)
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_done:
             return self._data_on_closed(stream_id, size)
         stream.recv_left -= size
-        if stream.recv_left < 0:
-            self.unread += size
-            return self.stream_error(stream_id, errors.FLOW_CONTROL_ERROR)
-        if stream.left >= 0:
-            stream.left -= len(payload)
-            if stream.left < 0 or (flags & END_STREAM and stream.left):
+        if stream.recv_left < 0 or stream.left >= 0:
+            code = _excess(stream, len(payload), flags)
+            if code:
                 self.unread += size
-                return self.stream_error(stream_id, errors.PROTOCOL_ERROR)
+                self._credit_connection()
+                return self.stream_error(stream_id, code)
         if payload:
             stream.on_data(payload)
         if size:
@@ -181,6 +187,12 @@ class H2Connection(Generic[S]):
             if stream.local_done:
                 self.forget(stream)
         return None
+
+    def _count_data(self, payload: bytes, flags: int) -> None:
+        if payload:
+            self.useful += 1
+        elif not flags & END_STREAM:
+            self._chatter()
 
     def _data_on_closed(self, stream_id: int, size: int) -> None:
         """Data nobody takes. It counts for the connection's window all the same."""
@@ -259,14 +271,17 @@ class H2Connection(Generic[S]):
             if payload:
                 raise H2Error(errors.FRAME_SIZE_ERROR, "an acknowledgement with a payload")
             self.acknowledged = True
-            return
+            return self._chatter()
         if len(payload) % 6:
             raise H2Error(errors.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
+        if len(payload) > 6 * _MOST_SETTINGS:
+            raise H2Error(errors.ENHANCE_YOUR_CALM, "too many settings in a frame")
         self._chatter()
         for at in range(0, len(payload), 6):
             self._setting(int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
         self.out.append(frames.SETTINGS_ACK)
         self.touch()
+        return None
 
     def _setting(self, name: int, value: int) -> None:
         if name == frames.INITIAL_WINDOW_SIZE:
@@ -281,6 +296,9 @@ class H2Connection(Generic[S]):
             self.largest_frame = frames.FRAME_SIZE
         elif name in {frames.ENABLE_PUSH, frames.ENABLE_CONNECT_PROTOCOL} and value > 1:
             raise H2Error(errors.PROTOCOL_ERROR, "a switch that is neither 0 nor 1")
+        elif name == frames.HEADER_TABLE_SIZE and value < _TABLE_SIZE:
+            # Our encoder never uses a table; the peer waits to be told that its new size is respected.
+            self.prefix = size_update(0)
         else:
             self.on_setting(name, value)
 
@@ -301,10 +319,11 @@ class H2Connection(Generic[S]):
             raise H2Error(errors.FRAME_SIZE_ERROR, "PING of a wrong size")
         if flags & frames.ACK:
             self.on_pong(payload)
-            return
+            return self._chatter()
         self._chatter()
         self.out.append(frames.ping_ack(payload))
         self.touch()
+        return None
 
     def _goaway(self, stream_id: int, payload: bytes) -> None:
         """GOAWAY (section 6.8)."""
@@ -343,6 +362,8 @@ class H2Connection(Generic[S]):
     def _chatter(self) -> None:
         """A frame that does nothing for anybody; those that did are set against it."""
         useful, self.useful = self.useful, 0
+        if self.blocked_writing:
+            useful = 0  # the answers pile up
         if not self.calm.take(self.now, useful):
             raise H2Error(errors.ENHANCE_YOUR_CALM, "too many frames that do nothing")
 
@@ -355,28 +376,31 @@ class H2Connection(Generic[S]):
         increment = int.from_bytes(payload, "big") & _ID
         if increment < _TINY_UPDATE:
             self._chatter()
-        if not stream_id:
-            if not increment:
-                raise H2Error(errors.PROTOCOL_ERROR, "a window update of 0")
-            self.send_window += increment
-            if self.send_window > frames.LARGEST_WINDOW:
-                raise H2Error(errors.FLOW_CONTROL_ERROR, "the connection's window is too large")
-            if self.blocked:
-                self._send_blocked()
+        if stream_id:
+            self._open_stream_window(stream_id, increment)
             return
+        if not increment:
+            raise H2Error(errors.PROTOCOL_ERROR, "a window update of 0")
+        self.send_window += increment
+        if self.send_window > frames.LARGEST_WINDOW:
+            raise H2Error(errors.FLOW_CONTROL_ERROR, "the connection's window is too large")
+        if self.blocked:
+            self._send_blocked()
+
+    def _open_stream_window(self, stream_id: int, increment: int) -> None:
         stream = self.streams.get(stream_id)
         if stream is None:
             if not self.was_opened(stream_id):
                 raise H2Error(errors.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
             self._chatter()
-        elif not increment:
+            return
+        stream.send_window += increment
+        if not increment:
             self.stream_error(stream_id, errors.PROTOCOL_ERROR)
-        else:
-            stream.send_window += increment
-            if stream.send_window > frames.LARGEST_WINDOW:
-                self.stream_error(stream_id, errors.FLOW_CONTROL_ERROR)
-            elif stream.waiting is not None:
-                self._send_waiting(stream)
+        elif stream.send_window > frames.LARGEST_WINDOW:
+            self.stream_error(stream_id, errors.FLOW_CONTROL_ERROR)
+        elif stream.waiting is not None:
+            self._send_waiting(stream)
 
     def credit(self, stream: Stream, size: int) -> None:
         """``size`` further octets of the stream have been taken; tell the peer when half of a window has."""
@@ -443,9 +467,19 @@ class H2Connection(Generic[S]):
             stream.trailers = block
             stream.waiting_end = True
         else:
-            self.out.append(frames.headers(stream.id, block, END_STREAM, self.largest_frame))
-            self.touch()
+            self.send_headers(stream.id, block, END_STREAM)
             stream.finish_sending()
+
+    def send_headers(self, stream_id: int, block: bytes, end: int) -> None:
+        """Send a header block. ``end`` is END_STREAM or 0. Hot."""
+        if self.prefix:
+            block, self.prefix = self.prefix + block, b""
+        size = len(block)
+        if size <= frames.FRAME_SIZE:
+            self.out += (frame_head(HEADERS, end | END_HEADERS, stream_id, size), block)
+        else:
+            self.out.append(frames.headers(stream_id, block, end, self.largest_frame))
+        self.touch()
 
     def _send_waiting(self, stream: S) -> None:
         """Send of what waits as much as the windows allow."""
@@ -485,7 +519,8 @@ class H2Connection(Generic[S]):
         stream.send_window -= size
         self.send_window -= size
         stream.waiting_size -= size
-        self.useful += 1
+        if size >= _TINY_UPDATE or not waiting:
+            self.useful += 1
         last = not waiting and stream.waiting_end and not stream.trailers
         if size or last:
             self.out += (frame_head(DATA, END_STREAM if last else 0, stream.id, size), piece)
@@ -496,7 +531,7 @@ class H2Connection(Generic[S]):
     def _nothing_waits(self, stream: S) -> None:
         stream.waiting = None
         if stream.trailers:
-            self.out.append(frames.headers(stream.id, stream.trailers, END_STREAM, self.largest_frame))
+            self.send_headers(stream.id, stream.trailers, END_STREAM)
         if stream.waiting_end:
             stream.finish_sending()
         stream.on_moving()
@@ -538,6 +573,14 @@ class H2Connection(Generic[S]):
         if found.unread:
             self._release(found)
         self.on_forgotten(found)
+
+
+def _excess(stream: Stream, size: int, flags: int) -> int:
+    """The error when a stream gets more than its window or other than its Content-Length; 0 when all is well."""
+    if stream.recv_left < 0:
+        return errors.FLOW_CONTROL_ERROR
+    stream.left = left = stream.left - size
+    return errors.PROTOCOL_ERROR if left < 0 or (flags & END_STREAM and left) else errors.NO_ERROR
 
 
 def _unpadded(payload: bytes) -> bytes:

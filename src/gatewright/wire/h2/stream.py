@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gatewright.http.headers import Pair
-from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, FRAME_SIZE, HEADERS, frame_head, headers
+from gatewright.wire.h2.frames import END_STREAM
 from gatewright.wire.h2.heads import pack_trailers
 
 if TYPE_CHECKING:
@@ -118,18 +118,14 @@ class Stream:
         data, self.data = self.data, b""
         if self.id not in conn.streams:
             return
-        conn.touch()
         if head is not None:
-            flags = 0 if data else end
-            size = len(head)
-            if size <= FRAME_SIZE:
-                conn.out += (frame_head(HEADERS, flags | END_HEADERS, self.id, size), head)
-            else:
-                conn.out.append(headers(self.id, head, flags, conn.largest_frame))
-            if flags:
+            alone = 0 if data else end
+            conn.send_headers(self.id, head, alone)
+            if alone:
                 self.finish_sending()
                 return
         if data or end:
+            conn.touch()
             conn.send_data(self, data, end)
 
     def finish_sending(self) -> None:

@@ -9,7 +9,7 @@ from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
 from gatewright.proxy.grpc_exchange import GrpcExchange
 from gatewright.wire.h2 import errors
-from gatewright.wire.h2.frames import END_HEADERS, END_STREAM, FRAME_SIZE, HEADERS, frame_head
+from gatewright.wire.h2.frames import END_STREAM
 from gatewright.wire.h2.heads import TE_TRAILERS, H2ResponseFields, Malformed, pack, pack_lines
 from gatewright.wire.h2.hpack import encode_pair
 from gatewright.wire.h2.stream import Stream
@@ -60,18 +60,11 @@ class H2Call(Stream):
             return
         conn.open(self)
         head = request_block(exchange, conn.scheme, websocket=websocket)
-        if framing or websocket or len(head) > FRAME_SIZE:
-            self.head = head
-            if not framing and not websocket:
-                self.send_end(())
-                return
-            if websocket:
-                self.flush()
-                self._expect(exchange.timeouts.first_byte)
+        if framing:
+            self.head = head  # the body's first piece goes with it
             return
-        conn.out += (frame_head(HEADERS, END_HEADERS | END_STREAM, self.id, len(head)), head)
-        conn.touch()
-        self.local_done = True
+        conn.send_headers(self.id, head, 0 if websocket else END_STREAM)
+        self.local_done = not websocket
         self.deadline = at = conn.world.now + exchange.timeouts.first_byte
         if at < conn.deadline or not conn.wheel_at:
             conn.need(at)

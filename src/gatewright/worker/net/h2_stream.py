@@ -11,7 +11,7 @@ from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.grpc_exchange import GrpcExchange
 from gatewright.proxy.grpc_web_exchange import GrpcWebExchange
 from gatewright.proxy.respond import core_reply, problem
-from gatewright.wire.h2 import errors, frames
+from gatewright.wire.h2 import errors
 from gatewright.wire.h2.frames import END_STREAM
 from gatewright.wire.h2.heads import Malformed, pack, read_trailers
 from gatewright.wire.h2.hpack import STATUS, encode_pair, encode_pairs
@@ -157,8 +157,7 @@ class H2Stream(Stream):
     def send_informational(self, status: int, fields: Fields) -> None:
         """Pass a 1xx response on."""
         block = STATUS[status] + pack(Headers(fields))
-        self.conn.out.append(frames.headers(self.id, block, 0, self.conn.largest_frame))
-        self.conn.touch()
+        self.conn.send_headers(self.id, block, 0)
 
     def send_head(self, response: ResponseHead, framing: int) -> None:
         """Begin the final response. Hot."""
