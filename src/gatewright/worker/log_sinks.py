@@ -161,19 +161,17 @@ class FileSink:
 
     def write(self, data: bytes) -> int:
         """Append the lines in one piece."""
-        lines = data.count(b"\n")
-        if self._torn:
-            data = b"\n" + data
+        whole = b"\n" + data if self._torn else data
         try:
             self._follow()
-            written = os.write(self._fd, data)
+            written = os.write(self._fd, whole)
         except OSError as error:
             self.problem = str(error)
-            return lines
-        if written < len(data):  # the disk is full: the next line must not continue the torn one
+            return data.count(b"\n")
+        if written < len(whole):  # the disk is full: the next line must not continue the torn one
             self.problem = "only a part could be written"
-            self._torn = not data[:written].endswith(b"\n")
-            return data.count(b"\n", written)
+            self._torn = not whole[:written].endswith(b"\n")
+            return whole.count(b"\n", written)
         self.problem = ""
         self._torn = False
         return 0
