@@ -181,12 +181,15 @@ class H2Connection(Generic[S]):
             stream.on_data(payload)
         if size:
             self.credit(stream, size)
-        if flags & END_STREAM and stream_id in self.streams:
+        return self._end(stream) if flags & END_STREAM else None
+
+    def _end(self, stream: S) -> None:
+        """END_STREAM came with DATA."""
+        if stream.id in self.streams:
             stream.remote_done = True
             stream.on_end()
             if stream.local_done:
                 self.forget(stream)
-        return None
 
     def _count_data(self, payload: bytes, flags: int) -> None:
         if payload:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gatewright.errors import ProtocolError
 from gatewright.http.fields import kind_of_call
 from gatewright.http.forwarding import HOP_BY_HOP, NOT_FORWARDED
-from gatewright.http.headers import NONE, VALUE_OCTETS, Fields, Headers, Pair
+from gatewright.http.headers import VALUE_OCTETS, Fields, Headers, Pair
 from gatewright.http.target import parse_authority
 from gatewright.wire.h1 import CHUNKED, UNTIL_CLOSE, read_request_line
 from gatewright.wire.h2.hpack import encode_pair, encode_pairs
@@ -71,7 +71,7 @@ class H2ResponseFields(Fields):
 
 
 class RequestLine:
-    """What the pseudo-header fields of a request say."""
+    """What the pseudo-header fields of a request say (section 8.3.1)."""
 
     __slots__ = ("authority", "host", "method", "path", "query", "target", "websocket")
 
@@ -79,37 +79,45 @@ class RequestLine:
         said = dict(pseudo)
         if len(said) != len(pseudo) or not said.keys() <= _PSEUDO_OF_REQUEST:
             raise Malformed("pseudo-header fields are repeated or unknown")
+        if b"".join(said.values()).translate(None, VALUE_OCTETS):
+            raise Malformed("a control character stands in a pseudo-header field")
         method = said.get(b":method", b"")
         #: RFC 8441: a WebSocket is asked for. To routes and policies it is the GET that it is in HTTP/1.1.
-        self.websocket = method == b"CONNECT" and said.get(b":protocol") == b"websocket"
-        if b":protocol" in said and not self.websocket:
-            if method != b"CONNECT":
-                raise Malformed(":protocol without CONNECT")
-            raise ProtocolError("request.tunnel", 501)
-        if method == b"CONNECT" and not self.websocket:
-            if b":scheme" in said or b":path" in said:
-                raise Malformed("CONNECT with a path")
-            raise ProtocolError("request.tunnel", 501)
+        self.websocket = (method == b"CONNECT" or b":protocol" in said) and _asks_for_websocket(said)
         path = said.get(b":path", b"")
         scheme = said.get(b":scheme")
         if not method or not path or not scheme or scheme.translate(None, _SCHEME_OCTETS):
             raise Malformed("a pseudo-header field is missing, or :scheme is none")
-        if b"".join(said.values()).translate(None, VALUE_OCTETS):
-            raise Malformed("a control character stands in a pseudo-header field")
         if path[:1] != b"/" and (path != b"*" or method != b"OPTIONS"):
             raise Malformed(":path is no path")
         self.method = b"GET" if self.websocket else method
         line = read_request_line(b"%b %b HTTP/1.1" % (self.method, path))
         _, self.target, self.path, self.query, _, _ = line
-        authority = said.get(b":authority", b"")
-        if fields.host is not None:
-            if authority and authority.lower() != fields.host.lower():
-                raise ProtocolError("request.ambiguous", 400, "Host differs from :authority")
-            authority = authority or fields.host
-        if not authority:
-            raise ProtocolError("request.host", 400, "a request needs an :authority or a Host")
-        self.authority = authority
+        self.authority = authority = _authority(said.get(b":authority", b""), fields.host)
         self.host = parse_authority(authority)
+
+
+def _asks_for_websocket(said: dict[bytes, bytes]) -> bool:
+    """Whether a CONNECT asks for a WebSocket; other tunnels are refused."""
+    protocol = said.get(b":protocol")
+    if said.get(b":method") != b"CONNECT":
+        raise Malformed(":protocol without CONNECT")
+    if protocol is None and (b":scheme" in said or b":path" in said):
+        raise Malformed("CONNECT with a path")
+    if protocol != b"websocket":
+        raise ProtocolError("request.tunnel", 501)
+    return True
+
+
+def _authority(authority: bytes, host: bytes | None) -> bytes:
+    """Whom the request is for; both ways of saying it have to agree."""
+    if host is not None:
+        if authority and authority.lower() != host.lower():
+            raise ProtocolError("request.ambiguous", 400, "Host differs from :authority")
+        authority = authority or host
+    if not authority:
+        raise ProtocolError("request.host", 400, "a request needs an :authority or a Host")
+    return authority
 
 
 def read_status(pseudo: list[Pair]) -> int:
@@ -213,4 +221,3 @@ def pack_trailers(trailers: tuple[Pair, ...]) -> bytes:
 
 
 TE_TRAILERS = encode_pair(*_TRAILERS)
-NOTHING_DROPPED = NONE
