@@ -23,6 +23,9 @@ ALL = {
     metric.key: metric
     for metric in (
         Metric("cpu_us", "CPU µs/request", compared=True),
+        Metric("cpu_us_handshake", "CPU µs/handshake", compared=True),
+        Metric("handshakes_cpu", "handshakes per CPU second", "{:,.0f}"),
+        Metric("handshakes", "handshakes/s", "{:,.0f}"),
         Metric("user_us", "of it not kernel"),
         Metric("rps", "requests/s", "{:,.0f}"),
         Metric("rps_core", "requests/s per core", "{:,.0f}"),

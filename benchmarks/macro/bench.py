@@ -9,18 +9,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchmarks.macro.client import answers, fetch, free_port
+from benchmarks.macro.curl import ask
 from benchmarks.macro.gateway import Configuration, Setup
+from benchmarks.macro.grpc_origin import ANSWER, CALL
 from benchmarks.macro.origin import Origin, body_of
 from benchmarks.macro.peers import Peer
 from benchmarks.macro.peers.base import Task
 from benchmarks.macro.procs import BenchError, Launcher, Process, cpu_seconds, cpu_times, pss_bytes, wait_until
+from benchmarks.macro.protocols import PLAIN, Pair, Protocols, make_pair
 
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = "gatewright"
@@ -43,10 +47,18 @@ class Settings:
 class Proxy:
     """A started proxy: the gateway or a peer."""
 
-    def __init__(self, name: str, port: int, process: Process, configuration: Configuration | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        process: Process,
+        configuration: Configuration | None = None,
+        protocols: Protocols = PLAIN,
+    ) -> None:
         self.name = name
         self.port = port
         self.process = process
+        self.protocols = protocols
         self._configuration = configuration
 
     @property
@@ -74,13 +86,40 @@ class Proxy:
 
     def check(self, workdir: Path, path: str) -> None:
         """The answer to ``path`` must be the origin's, byte by byte. Raises :class:`BenchError`."""
-        status, body = fetch(self.port, path)
+        if self.protocols.grpc:
+            self._check_call(workdir, path)
+            return
+        if self.protocols.plain:
+            status, body = fetch(self.port, path)
+        else:
+            answer = ask(self.port, path, self.protocols, workdir)
+            status, body = answer.status, answer.body
+            if answer.version != ("2" if self.protocols.http2 else "1.1"):
+                raise BenchError(f"{self.name}: {path} was answered in HTTP/{answer.version}")
         expected = body_of(path, workdir)
         if status != 200 or body != expected:
             raise BenchError(
                 f"{self.name}: {path} answered {status} with {len(body)} bytes, not 200 with the origin's "
                 f"{len(expected)}: {body[:200]!r}"
             )
+
+    def _check_call(self, workdir: Path, path: str) -> None:
+        answer = ask(self.port, path, self.protocols, workdir, CALL)
+        status = answer.fields.get("grpc-status")
+        if answer.status != 200 or status != "0" or answer.body != ANSWER:
+            raise BenchError(
+                f"{self.name}: the call was answered {answer.status} with {len(answer.body)} bytes and grpc-status "
+                f"{status}, not 200 with the origin's {len(ANSWER)} and 0: {answer.body[:200]!r}"
+            )
+
+    def answers(self, workdir: Path) -> bool:
+        """Whether it answers now, in the protocols it was started for."""
+        if self.protocols.plain:
+            return answers(self.port, "/")
+        try:
+            return ask(self.port, "/", self.protocols, workdir, CALL if self.protocols.grpc else b"").status == 200
+        except OSError:
+            return False
 
 
 class Bench:
@@ -99,10 +138,28 @@ class Bench:
         self.open_files = _raise_open_files()
         self.origin = Origin(launcher, self.load_core, self.open_files)
         self._count = 0
+        self._grpc_origin: int | None = None
 
     def setup(self, **changes: Any) -> Setup:
         """A gateway configuration: the plain proxy, changed."""
-        return Setup(origin=self.origin.port, open_files=self.open_files, **changes)
+        protocols = changes.get("protocols", PLAIN)
+        return Setup(origin=self.origin_port(protocols), open_files=self.open_files, **changes)
+
+    def origin_port(self, protocols: Protocols) -> int:
+        """Where the origin is that speaks what is wanted there. That for gRPC is started when it is first needed."""
+        if not protocols.grpc:
+            return self.origin.port
+        if self._grpc_origin is None:
+            command = [sys.executable, "-m", "benchmarks.macro.grpc_origin"]
+            process = self.launcher.start("grpc-origin", command, [self.load_core], {"PYTHONPATH": str(ROOT)})
+            wait_until("the gRPC origin", lambda: process.log.read_text().endswith("\n"), process)
+            self._grpc_origin = int(process.log.read_text())
+        return self._grpc_origin
+
+    @cached_property
+    def pair(self) -> Pair:
+        """The certificate for everybody, made when it is first needed."""
+        return make_pair(self.workdir)
 
     @contextmanager
     def gateway(self, setup: Setup, *, name: str = GATEWAY, spread: bool = False) -> Iterator[Proxy]:
@@ -111,21 +168,22 @@ class Bench:
         configuration = Configuration(setup, self.workdir / f"gateway-{self._count}.yaml")
         cores = self.cores if spread else [self.proxy_core]
         process = self.launcher.start(f"gateway-{self._count}", configuration.command(), cores)
-        proxy = Proxy(name, configuration.port, process, configuration)
+        proxy = Proxy(name, configuration.port, process, configuration, setup.protocols)
         try:
-            wait_until(name, lambda: answers(proxy.port, "/"), process, 60.0)
+            wait_until(name, lambda: proxy.answers(self.workdir), process, 60.0)
             yield proxy
         finally:
             self.launcher.stop(process)
 
     @contextmanager
-    def peer(self, peer: Peer) -> Iterator[Proxy]:
+    def peer(self, peer: Peer, protocols: Protocols) -> Iterator[Proxy]:
         """A peer, serving on the proxy's core."""
-        task = Task(self.workdir, free_port(), self.origin.port, self.open_files)
+        task = Task(self.workdir, free_port(), self.origin_port(protocols), self.open_files, protocols)
         process = self.launcher.start(peer.name, peer.command(task), [self.proxy_core], peer.environ)
+        proxy = Proxy(peer.name, task.port, process, protocols=protocols)
         try:
-            wait_until(peer.name, lambda: answers(task.port, "/"), process)
-            yield Proxy(peer.name, task.port, process)
+            wait_until(peer.name, lambda: proxy.answers(self.workdir), process)
+            yield proxy
         finally:
             self.launcher.stop(process)
 
@@ -133,10 +191,20 @@ class Bench:
         """Those of the chosen peers that have one of these names."""
         return [peer for peer in self.peers if peer.name in names]
 
-    def python(self, module: str, *arguments: str, timeout: float = 120.0) -> dict[str, Any]:
+    def python(
+        self, module: str, *arguments: str, environ: Mapping[str, str] | None = None, timeout: float = 120.0
+    ) -> dict[str, Any]:
         """Run a module of the benchmark on the load core; its output is one JSON object."""
         command = ["taskset", "-c", str(self.load_core), sys.executable, "-m", f"benchmarks.macro.{module}", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **(environ or {})},
+        )
         if done.returncode:
             raise BenchError(f"{module} failed: {done.stderr.strip()[-500:]}")
         answer: dict[str, Any] = json.loads(done.stdout)

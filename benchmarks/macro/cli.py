@@ -97,10 +97,12 @@ def _machine() -> dict[str, str]:
 
 def _versions(peers: Sequence[Peer]) -> dict[str, str]:
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    h2load = subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=False)
     own = {
         "gatewright": gatewright.__version__,
         "python": platform.python_version(),
         "wrk": wrk.stdout.split("[")[0].removeprefix("wrk").strip(),
+        "h2load": h2load.stdout.removeprefix("h2load").strip(),
     }
     return {**own, **{peer.name: peer.version() for peer in peers}}
 

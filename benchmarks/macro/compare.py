@@ -6,20 +6,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from benchmarks.macro import wrk
+from benchmarks.macro import h2load, wrk
 from benchmarks.macro.bench import Bench, Proxy
 from benchmarks.macro.gateway import Setup
 from benchmarks.macro.procs import BenchError, stolen_seconds
+from benchmarks.macro.protocols import PLAIN, Protocols
 from benchmarks.results import Row
 
 Measure = Callable[[Proxy], dict[str, float]]
+Load = wrk.Load | h2load.Load
 
 #: More wrong answers than this share of all, and a figure means nothing.
 TOLERATED = 0.001
 
 
 @contextmanager
-def proxies(bench: Bench, setups: dict[str, Setup], peers: Sequence[str] | None = None) -> Iterator[list[Proxy]]:
+def proxies(
+    bench: Bench,
+    setups: dict[str, Setup],
+    peers: Sequence[str] | None = None,
+    protocols: Protocols = PLAIN,
+) -> Iterator[list[Proxy]]:
     """The peers (all chosen ones, or those named) and one gateway per setup, running side by side.
 
     A peer that does not start is left out with a message; the gateway has to start.
@@ -28,7 +35,7 @@ def proxies(bench: Bench, setups: dict[str, Setup], peers: Sequence[str] | None 
         running: list[Proxy] = []
         for peer in bench.peers if peers is None else bench.named(*peers):
             try:
-                running.append(stack.enter_context(bench.peer(peer)))
+                running.append(stack.enter_context(bench.peer(peer, protocols)))
             except BenchError as error:
                 bench.say(f"{peer.name} left out: {error}")
         for name, setup in setups.items():
@@ -58,20 +65,27 @@ def rounds(bench: Bench, case: str, subjects: Sequence[Proxy], measure: Measure)
     return [row for row in rows if row.subject not in out]
 
 
-def warm(bench: Bench, subjects: Sequence[Proxy], load: wrk.Load, check: str = "") -> None:
+def warm(bench: Bench, subjects: Sequence[Proxy], load: Load, check: str = "") -> None:
     """Compare the bytes of an answer with the origin's, then a second of load that is not counted."""
     for proxy in subjects:
         bench.say(f"checking and warming up {proxy.name}")
         proxy.check(bench.workdir, check or load.path)
-        wrk.run(replace(load, connections=min(load.connections, 256)), proxy.port, 1, bench.load_core, bench.workdir)
+        drive(bench, proxy, replace(load, connections=min(load.connections, 256)), 1.0)
 
 
-def closed_loop(bench: Bench, load: wrk.Load, seconds: float | None = None) -> Measure:
-    """Full load with wrk: CPU per request, requests a second, how busy the core was, memory right after."""
+def drive(bench: Bench, proxy: Proxy, load: Load, seconds: float) -> wrk.Result:
+    """Put the load on the proxy, with the program that is for it."""
+    if isinstance(load, h2load.Load):
+        return h2load.run(load, proxy.port, proxy.protocols, seconds, bench.load_core, bench.workdir)
+    return wrk.run(load, proxy.port, seconds, bench.load_core, bench.workdir, proxy.protocols)
+
+
+def closed_loop(bench: Bench, load: Load, seconds: float | None = None) -> Measure:
+    """Full load: CPU per request, requests a second, how busy the core was, memory right after."""
 
     def measure(proxy: Proxy) -> dict[str, float]:
         before, user, stolen = proxy.cpu(), proxy.user(), stolen_seconds(bench.proxy_core)
-        result = wrk.run(load, proxy.port, seconds or bench.settings.seconds, bench.load_core, bench.workdir)
+        result = drive(bench, proxy, load, seconds or bench.settings.seconds)
         used, user = proxy.cpu() - before, proxy.user() - user
         wrong = result.failed + result.refused
         if not result.requests or wrong > result.requests * TOLERATED:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from benchmarks.macro.client import free_port
+from benchmarks.macro.protocols import PLAIN, Protocols
 
 #: The C one where PyYAML was built with it: ten thousand routes are a long file.
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -37,6 +38,7 @@ class Setup:
     routes: list[dict[str, Any]] = field(default_factory=list)  # before the route that takes everything
     plugins: list[str] = field(default_factory=list)
     extra_upstreams: dict[str, Any] = field(default_factory=dict)
+    protocols: Protocols = PLAIN
 
     def document(self, port: int, admin: int) -> dict[str, Any]:
         """The configuration as data."""
@@ -49,10 +51,12 @@ class Setup:
                     "name": "public",
                     "bind": f"127.0.0.1:{port}",
                     "limits": {"connections": self.open_files, "idle_timeout": "600s"},
+                    **self._tls(),
                 }
             ],
             "upstreams": {
                 "origin": {
+                    **({"protocol": "grpc"} if self.protocols.grpc else {}),
                     "endpoints": [f"http://127.0.0.1:{self.origin}"],
                     "pool": {"max_connections": connections, "max_idle": connections, "idle_timeout": "600s"},
                 },
@@ -67,6 +71,10 @@ class Setup:
             "admin": {"bind": f"127.0.0.1:{admin}"},
             "telemetry": {"access_log": {"format": "json", "to": self.access_log}},
         }
+
+    def _tls(self) -> dict[str, Any]:
+        pair = self.protocols.tls
+        return {"tls": {"certificates": [{"cert": str(pair.cert), "key": str(pair.key)}]}} if pair else {}
 
 
 class Configuration:

@@ -13,7 +13,14 @@ from benchmarks.macro.peers import PEERS, Peer
 from benchmarks.macro.procs import BenchError
 
 #: Programs every run needs, with the Debian package that brings each.
-NEEDED = {"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux", "setpriv": "util-linux"}
+NEEDED = {
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "curl": "curl",
+    "nginx": "nginx-light",
+    "taskset": "util-linux",
+    "setpriv": "util-linux",
+}
 _PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/sbin:/bin"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.macro.client import HEADERS
 from benchmarks.macro.procs import BenchError
+from benchmarks.macro.protocols import PLAIN, Protocols
 
 _DONE = """
 done = function(summary, latency, requests)
@@ -71,7 +73,14 @@ def head_block(headers: Mapping[str, str], without: str = "") -> str:
     return json.dumps("".join(f"{k}: {v}\r\n" for k, v in headers.items() if k != without))
 
 
-def start(load: Load, port: int, seconds: float, core: int, workdir: Path) -> subprocess.Popen[str]:
+def start(
+    load: Load,
+    port: int,
+    seconds: float,
+    core: int,
+    workdir: Path,
+    protocols: Protocols = PLAIN,
+) -> subprocess.Popen[str]:
     """Start wrk for ``seconds`` against 127.0.0.1:``port``; :func:`finish` waits for it."""
     lines = [f'wrk.method = "{load.method}"']
     lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in HEADERS.items()]
@@ -80,8 +89,9 @@ def start(load: Load, port: int, seconds: float, core: int, workdir: Path) -> su
     script = workdir / "load.lua"
     script.write_text("\n".join([*lines, load.script, _DONE]))
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s"]
-    command += ["--timeout", str(load.timeout), "-s", str(script), f"http://127.0.0.1:{port}{load.path}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command += ["--timeout", str(load.timeout), "-s", str(script), f"{protocols.scheme}://127.0.0.1:{port}{load.path}"]
+    environ = {**os.environ, **(protocols.tls.client_environ if protocols.tls else {})}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
 
 
 def finish(popen: subprocess.Popen[str], seconds: float) -> Result:
@@ -100,6 +110,13 @@ def finish(popen: subprocess.Popen[str], seconds: float) -> Result:
     return Result(data["requests"], data["bytes"], data["micros"] / 1e6, failed, data["status"])
 
 
-def run(load: Load, port: int, seconds: float, core: int, workdir: Path) -> Result:
+def run(
+    load: Load,
+    port: int,
+    seconds: float,
+    core: int,
+    workdir: Path,
+    protocols: Protocols = PLAIN,
+) -> Result:
     """Run wrk from beginning to end."""
-    return finish(start(load, port, seconds, core, workdir), seconds)
+    return finish(start(load, port, seconds, core, workdir, protocols), seconds)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarks.macro.protocols import PLAIN, Protocols
+
 
 @dataclass(frozen=True)
 class Task:
@@ -19,6 +21,7 @@ class Task:
     port: int
     origin: int
     open_files: int
+    protocols: Protocols = PLAIN
 
     @property
     def connections(self) -> int:
@@ -27,7 +30,10 @@ class Task:
 
 
 class Peer(ABC):
-    """One product. Every peer adds X-Forwarded-For and X-Forwarded-Proto, keeps Host, and nothing more."""
+    """One product. Every peer adds X-Forwarded-For and X-Forwarded-Proto, keeps Host, and nothing more.
+
+    Scenarios with other protocols name the peers that speak them; all others are given HTTP/1.1 without TLS.
+    """
 
     name: ClassVar[str]
     #: Debian package, or PyPI project, that brings the program.
