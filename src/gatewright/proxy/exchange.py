@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from gatewright.errors import ProtocolError
-from gatewright.http.head import RequestHead, ResponseHead
+from gatewright.http.head import HTTP2, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.reply import Reply
 from gatewright.proxy import failures
@@ -166,6 +166,8 @@ class Exchange:
         """The policies have let the request through."""
         route = self.route
         if self.protocol == "websocket" and not route.websocket:
+            if self.request.version == HTTP2:
+                return self.answer(core_reply("request.tunnel"), 0)
             self.protocol = "http1"  # the request goes on without its Upgrade
         if route.action is not None:
             return self.answer(route.action(self), 0)

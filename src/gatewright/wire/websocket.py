@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
 #: Status codes of a close frame (RFC 6455 section 7.4.1).
 GOING_AWAY, TOO_BIG = 1001, 1009
 
 _CONTROL = 0x08  # opcodes from here on are control frames: never fragmented, never part of a message
 _FIN = 0x80
+
+
+def new_key() -> bytes:
+    """A Sec-WebSocket-Key for a client that comes over HTTP/2 and has none (RFC 8441 section 5)."""
+    return base64.b64encode(os.urandom(16))
+
+
+def accept_of(key: bytes) -> bytes:
+    """The Sec-WebSocket-Accept that answers ``key`` (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 class FrameCounter:

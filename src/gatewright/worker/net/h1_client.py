@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gatewright.errors import ProtocolError
-from gatewright.http.head import HTTP11
+from gatewright.http.head import HTTP2, HTTP11
 from gatewright.http.headers import Pair
 from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
@@ -16,6 +16,7 @@ from gatewright.tls.client import failure_of
 from gatewright.wire.chunked import ChunkedReader, write_chunk, write_end
 from gatewright.wire.h1 import CHUNKED, CRLF2, UNTIL_CLOSE, ResponseFields, parse_status_line
 from gatewright.wire.sections import Sections
+from gatewright.wire.websocket import accept_of
 from gatewright.worker.net.heartbeat import Heartbeat, heartbeat_of
 from gatewright.worker.net.timers import TICK
 
@@ -367,6 +368,10 @@ class H1Client(asyncio.Protocol):
     def _switch(self, exchange: Exchange, fields: ResponseFields, rest: bytes) -> None:
         if exchange.protocol != "websocket" or fields.upgrade != b"websocket":
             raise ProtocolError("upstream.malformed", 502, "a switch of protocols that was not asked for")
+        if exchange.request.version == HTTP2:  # the client cannot check this, for it has not made the key
+            key = exchange.request.headers.get(b"sec-websocket-key") or b""
+            if fields.index.get(b"sec-websocket-accept") != accept_of(key):
+                raise ProtocolError("upstream.malformed", 502, "a Sec-WebSocket-Accept that answers another key")
         self.buffer = rest
         exchange.on_response_head(101, fields, 0)
         if self.exchange is exchange and exchange.response_started:  # else a response hook waits
@@ -375,6 +380,7 @@ class H1Client(asyncio.Protocol):
     def switch(self) -> None:
         """The 101 has been passed on: carry bytes both ways from now on."""
         self.state = TUNNEL
+        self.world.unwatch(self)  # the tunnel keeps the time for both
         early, self.buffer = self.buffer, b""
         self.exchange.client.tunnel(self, early)  # type: ignore[union-attr]
 

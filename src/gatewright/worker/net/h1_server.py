@@ -477,8 +477,7 @@ class H1Server(ResponseWriter):
         """Carry bytes both ways from now on."""
         self.flush()
         self.state = TUNNEL
-        self.world.unwatch(self)
-        self.world.unwatch(upstream)  # the tunnel keeps the time for both
+        self.world.unwatch(self)  # the tunnel keeps the time for both
         exchange, self.exchange = self.exchange, None
         self.tunnelled = upstream.tunnel = tunnel = Tunnel(self.world, exchange, self, upstream)  # type: ignore[arg-type]
         upstream.exchange = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gatewright.http.headers import Pair
+from gatewright.http.headers import Headers, Pair
 from gatewright.http.status import NO_BODY
 from gatewright.proxy import ports
 from gatewright.proxy.grpc_exchange import GrpcExchange
@@ -13,6 +13,7 @@ from gatewright.wire.h2.frames import END_STREAM
 from gatewright.wire.h2.heads import TE_TRAILERS, H2ResponseFields, Malformed, pack, pack_lines
 from gatewright.wire.h2.hpack import encode_pair
 from gatewright.wire.h2.stream import Stream
+from gatewright.wire.websocket import accept_of
 from gatewright.worker.net.h2_tunnel import StreamTransport
 from gatewright.worker.net.heartbeat import Heartbeat, heartbeat_of
 
@@ -172,6 +173,10 @@ class H2Call(Stream):
             exchange.client.flush()
             return
         self.left = -1
+        key = exchange.request.headers.get(b"sec-websocket-key")
+        if key is not None:  # of a client that wants it answered; over HTTP/2 there is no key
+            pairs = [pair for pair in fields.pairs if pair[0] != b"content-length"]
+            fields = H2ResponseFields([*pairs, (b"sec-websocket-accept", accept_of(key))])
         exchange.on_response_head(101, fields, 0)
         if self.exchange is exchange and exchange.response_started:  # else a response hook waits
             self.switch()
@@ -208,6 +213,7 @@ class H2Call(Stream):
         if self.tunnel is not None:
             if not self.tunnel.half_closed(from_client=False):
                 self.transport.close()
+                self.tunnel.lost(from_client=False)
             return
         if self.exchange is not None and not self.responded:
             self.malformed("the stream ends before its head")
@@ -308,7 +314,7 @@ def request_block(ex: Exchange, scheme: bytes, *, websocket: bool) -> bytes:
     way = origin.packed
     if way is None:
         way = origin.packed = pack_lines(origin.lines)
-    headers = request.headers
+    headers = _without_key(request.headers) if websocket else request.headers
     out = [
         encode_pair(b":method", b"CONNECT" if websocket else request.method),
         encode_pair(b":scheme", scheme),
@@ -322,3 +328,12 @@ def request_block(ex: Exchange, scheme: bytes, *, websocket: bool) -> bytes:
     elif ex.protocol in _GRPC or headers.fields.index.get(b"te") == b"trailers":
         out.append(TE_TRAILERS)
     return b"".join(out)
+
+
+def _without_key(headers: Headers) -> Headers:
+    """The same headers without what only the handshake of HTTP/1.1 has."""
+    copy = Headers(headers.fields)
+    copy.dropped = headers.dropped
+    copy.added = list(headers.added)
+    copy.drop(b"sec-websocket-key")
+    return copy

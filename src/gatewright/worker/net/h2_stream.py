@@ -16,6 +16,7 @@ from gatewright.wire.h2.frames import END_STREAM
 from gatewright.wire.h2.heads import Malformed, pack, read_trailers
 from gatewright.wire.h2.hpack import STATUS, encode_pair, encode_pairs
 from gatewright.wire.h2.stream import Stream
+from gatewright.wire.websocket import new_key
 from gatewright.worker.net.h2_tunnel import StreamTransport
 from gatewright.worker.net.tunnel import Tunnel
 
@@ -75,7 +76,10 @@ class H2Stream(Stream):
             self.patience = _FOREVER if fields.call == "grpc" else conn.listener.limits.body_timeout
         else:
             exchange = Exchange(conn.world, self, runtime, request, origin, framing)
-            exchange.protocol = "websocket" if line.websocket else "http2"
+            exchange.protocol = "http2"
+            if line.websocket:
+                exchange.protocol = "websocket"
+                request.headers.set(b"sec-websocket-key", new_key())  # HTTP/1.1 endpoints ask for one
             self.patience = conn.listener.limits.body_timeout
         self.exchange = exchange
         if framing:
@@ -124,6 +128,7 @@ class H2Stream(Stream):
         if self.tunnelled is not None:
             if not self.tunnelled.half_closed(from_client=True):
                 self.transport.close()
+                self.tunnelled.lost(from_client=True)
             return
         self.deadline = self.total
         exchange = self.exchange
@@ -312,7 +317,6 @@ class H2Stream(Stream):
             return
         self.deadline = self.total = _FOREVER
         self.transport = StreamTransport(self)
-        conn.world.unwatch(upstream)  # the tunnel keeps the time for both
         self.tunnelled = upstream.tunnel = tunnel = Tunnel(conn.world, exchange, self, upstream)
         upstream.exchange = None
         if early:
