@@ -185,3 +185,9 @@ def test_two_limits_on_one_route(bench: Any, send: Any) -> None:
 def test_mistakes(bench: Any, config: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, InvalidPolicy), match=message):
         bench.policy("rate_limit", config)
+
+
+def test_only_what_must_be_given_back_is_waited_for(bench: Any) -> None:
+    assert bench.policy("rate_limit", limit="2/h").unused_hooks == ("on_record",)
+    assert not bench.policy("rate_limit", limit=2, algorithm="concurrency").unused_hooks
+    assert not bench.policy("rate_limit", limit="2/h", final_cost="2").unused_hooks

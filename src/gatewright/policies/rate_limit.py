@@ -132,8 +132,8 @@ class Meter:
         self.limiters: tuple[Limiter, ...] = tuple(made)
         self.first = self.limiters[0]
         self.one = len(made) == 1
-        #: Beginnings of the items of RateLimit, by limiter.
-        self.items = tuple(f'"{name}";r='.encode() for name in names)
+        #: The items of RateLimit, by limiter: to be filled in with whole numbers (others take C three times as long).
+        self.items = tuple(f'"{name}";r=%d;t=%d'.encode() for name in names)
         quotas = [
             f'"{name}";q={rate.limit}' + (f";w={rate.window:.0f}" if rate.window >= 1 else "")
             if rate.window
@@ -156,9 +156,9 @@ class Meter:
         """The value of RateLimit after a take. Times are rounded up, so that who waits that long is let in."""
         if self.one:
             first = self.first
-            return b"%b%d;t=%d" % (self.items[0], first.left, first.resets + 0.999)
+            return self.items[0] % (int(first.left), int(first.resets + 0.999))
         parts = [
-            b"%b%d;t=%d" % (item, limiter.left, limiter.resets + 0.999)
+            item % (int(limiter.left), int(limiter.resets + 0.999))
             for item, limiter in zip(self.items, self.limiters, strict=True)
         ]
         return b", ".join(parts)
@@ -169,7 +169,7 @@ class RateLimit(Policy[RateLimitConfig]):
 
     __slots__ = (
         "_after", "_cost", "_cost_of", "_default", "_dry_run", "_fields", "_final_of", "_held", "_key_of", "_name",
-        "_noted", "_refused", "_reply", "_tiers",
+        "_noted", "_refused", "_reply", "_tiers", "unused_hooks",
     )  # fmt: skip
     name, stage, config, status = "rate_limit", "limit", RateLimitConfig, "stable"
 
@@ -194,6 +194,7 @@ class RateLimit(Policy[RateLimitConfig]):
             raise InvalidPolicy(str(error), "cost" if self._cost_of is None else "final_cost") from None
         #: Whether something is to be done when the exchange is over.
         self._after = config.algorithm == "concurrency" or self._final_of is not None
+        self.unused_hooks = () if self._after else ("on_record",)
         self._dry_run = config.dry_run
         self._fields = config.fields and not config.dry_run
         self._reply = Reply(config.status, "rate_limit.exceeded", detail="Too many requests")
@@ -229,8 +230,6 @@ class RateLimit(Policy[RateLimitConfig]):
 
     def on_record(self, ex: ExchangeView) -> None:
         """Give back what is no longer held, correct what cost something else."""
-        if not self._after:
-            return
         held = ex.vars.pop(self._held, None)
         if held is None:
             return

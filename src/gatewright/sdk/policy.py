@@ -47,6 +47,8 @@ class Policy(Generic[C]):
         stage: One of :data:`STAGES`.
         config: The model of the configuration.
         status: Whether its configuration and behaviour may still change.
+        unused_hooks: Hooks that are of no use as the policy is configured: its ``__init__`` may name some, and they are
+            left out like those that are not overridden. (It needs a slot of its own then.)
         allows_preflight: It answers CORS preflight requests: its route takes them whatever methods it lists.
     """
 
@@ -56,6 +58,7 @@ class Policy(Generic[C]):
     config: ClassVar[type[PolicyConfig]]
     status: ClassVar[Literal["experimental", "stable"]] = "experimental"
     allows_preflight: ClassVar[bool] = False
+    unused_hooks: tuple[str, ...] = ()
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
         super().__init_subclass__()
@@ -105,10 +108,10 @@ Hook: TypeAlias = Callable[..., Any]
 
 
 def overrides(policy: Policy[Any], hook: str) -> bool:
-    """Whether the policy's class has a ``hook`` of its own."""
+    """Whether the policy's class has a ``hook`` of its own, for which there is a use."""
     base = BodyPolicy if hook.endswith("_chunk") else Policy
     own = getattr(type(policy), hook, None)
-    return own is not None and own is not getattr(base, hook)
+    return own is not None and own is not getattr(base, hook) and hook not in policy.unused_hooks
 
 
 def compile_chain(policies: Sequence[Policy[Any]], hook: str) -> tuple[Hook, ...]:

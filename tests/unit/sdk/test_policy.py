@@ -55,3 +55,9 @@ def test_the_public_names() -> None:
     assert len(set(gatewright.sdk.__all__)) == len(gatewright.sdk.__all__)
     for name in gatewright.sdk.__all__:
         assert hasattr(gatewright.sdk, name)
+
+
+def test_a_hook_without_use_is_left_out() -> None:
+    policies = [make(on_record=lambda self, ex: None)(None, None) for _ in range(2)]
+    policies[1].unused_hooks = ("on_record",)
+    assert [hook.__self__ for hook in compile_chain(policies, "on_record")] == policies[:1]
