@@ -41,11 +41,30 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return make_pair(tmp_path_factory.mktemp("tls"))
 
 
+class Watched(grpc_origin.Connection):
+    """Tells when it is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over.set()
+
+
 @pytest.fixture
 async def origin() -> AsyncIterator[int]:
-    server = await asyncio.get_running_loop().create_server(grpc_origin.Connection, "127.0.0.1", 0)
+    made: list[Watched] = []
+
+    def connection() -> Watched:
+        made.append(Watched())
+        return made[-1]
+
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+    for one in made:
+        await one.over.wait()
 
 
 # --- certificates -----------------------------------------------------------------------------------------------------
@@ -250,7 +269,7 @@ def test_the_grpc_origin_keeps_to_the_window_and_opens_its_own() -> None:
     client.h2.increment_flow_control_window(1000)
     client.flush()
     assert len(client.ended) == fitting + 1
-    sent = 0
+    sent = stream = 0
     while sent <= grpc_origin._WIDE + 65_535:  # more than the window it opened at first: h2 refuses to send beyond it
         stream = client.h2.get_next_available_stream_id()
         client.h2.send_headers(stream, [(":method", "POST"), (":scheme", "http"), (":authority", HOST), (":path", "/")])
