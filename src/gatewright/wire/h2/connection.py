@@ -166,10 +166,10 @@ class H2Connection(Generic[S]):
             self.recv_left -= size
             if self.recv_left < 0:
                 raise H2Error(errors.FLOW_CONTROL_ERROR, "more than the connection's window")
-        self._count_data(payload, flags)
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_done:
-            return self._data_on_closed(stream_id, size)
+            return self._data_on_closed(stream_id, size, payload)
+        self._count_data(payload, flags)
         stream.recv_left -= size
         if stream.recv_left < 0 or stream.left >= 0:
             code = _excess(stream, len(payload), flags)
@@ -197,10 +197,12 @@ class H2Connection(Generic[S]):
         elif not flags & END_STREAM:
             self._chatter()
 
-    def _data_on_closed(self, stream_id: int, size: int) -> None:
+    def _data_on_closed(self, stream_id: int, size: int, payload: bytes) -> None:
         """Data nobody takes. It counts for the connection's window all the same."""
         if not self.was_opened(stream_id):
             raise H2Error(errors.PROTOCOL_ERROR, "DATA on an idle stream")
+        if not payload:
+            self._chatter()
         self.unread += size
         self._credit_connection()
         if stream_id not in self.ours_reset:

@@ -226,10 +226,10 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     def _trailers(self, stream: H2Stream, block: bytes, end: int) -> None:
         """The second header block of a stream ends it (section 8.1)."""
         if stream.remote_done:
-            self.decoder.decode(block)
+            self._skip(block)
             return self.stream_error(stream.id, errors.STREAM_CLOSED)
         if not end or stream.left > 0:
-            self.decoder.decode(block)
+            self._skip(block)
             return self.stream_error(stream.id, errors.PROTOCOL_ERROR)
         stream.remote_done = True
         try:
@@ -245,8 +245,12 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
             raise H2Error(errors.PROTOCOL_ERROR, "a stream of a client has an odd number")
         if stream_id not in self.ours_reset:
             raise H2Error(errors.STREAM_CLOSED, "HEADERS on a closed stream")
+        self._skip(block)
+
+    def _skip(self, block: bytes) -> None:
+        """Nobody wants these fields, but the table has to stay in step."""
         try:
-            self.decoder.decode(block)  # the table has to stay in step
+            self.decoder.decode(block)
         except HeadersTooLarge:
             return
 
