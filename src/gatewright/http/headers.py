@@ -9,11 +9,13 @@ piece, whatever its length.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import ClassVar
 
 Pair = tuple[bytes, bytes]
 
 NONE: frozenset[bytes] = frozenset()
+_NOT_DIGESTED = (None, b"")
 
 #: Octets that may stand in a field value: HTAB, SP, VCHAR and obs-text (RFC 9110 section 5.5).
 VALUE_OCTETS = bytes([9, *range(32, 127), *range(128, 256)])
@@ -55,7 +57,7 @@ class Around:
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "around", "forwarded", "index", "lines", "not_forwarded", "packed", "pairs")
+    __slots__ = ("_blocks", "around", "digested", "forwarded", "index", "lines", "not_forwarded", "packed", "pairs")
 
     #: Names that nobody may add when these fields are forwarded: they are written elsewhere.
     ours: ClassVar[frozenset[bytes]] = NONE
@@ -76,6 +78,8 @@ class Fields:
         self.forwarded: bytes | None = None
         #: The same as a block of HTTP/2, and the names it was made without.
         self.packed: tuple[frozenset[bytes], bytes] | None = None
+        #: See :meth:`digest`.
+        self.digested: tuple[bytes | None, bytes] = _NOT_DIGESTED
 
     def adopt(
         self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes], around: Around | None = None
@@ -88,10 +92,23 @@ class Fields:
         self._blocks = {}
         self.not_forwarded = NONE
         self.forwarded = self.packed = None
+        self.digested = _NOT_DIGESTED
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of ``name``, in order."""
         return [value for other, value in self.pairs if other == name]
+
+    def digest(self, value: bytes) -> bytes:
+        """SHA-256 of a value that stands in these fields.
+
+        A peer shows the same credential again and again: the last one's digest is kept with the section, and with the
+        next one when that has the very same value in it. Saves 1 µs.
+        """
+        known, digest = self.digested
+        if known is not value:
+            digest = sha256(value).digest()
+            self.digested = value, digest
+        return digest
 
     def block(self, dropped: frozenset[bytes]) -> bytes:
         """The lines ``name: value CRLF`` of all fields but those named in ``dropped``, as one piece."""

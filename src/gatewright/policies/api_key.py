@@ -71,10 +71,13 @@ class ApiKey(Policy[ApiKeyConfig]):
         headers = ex.request.headers
         fields = headers.fields
         # As many names as fields, and nothing added: no name can be there twice.
-        if self._only and len(fields.index) == len(fields.pairs) and not _added(headers.added, self._header):
+        added = headers.added
+        alone = self._only and len(fields.index) == len(fields.pairs) and not (added and _added(added, self._header))
+        if alone:
             key = fields.index.get(self._header)
             if key is None or self._header in headers.dropped:
                 return None if self._optional else self._missing
+            digest = fields.digest(key)
         else:
             found = self._collect(ex)
             if len(found) != 1:
@@ -82,7 +85,7 @@ class ApiKey(Policy[ApiKeyConfig]):
                     return REPEATED
                 return None if self._optional else self._missing
             key = found[0]
-        digest = sha256(key).digest()
+            digest = sha256(key).digest()
         consumer = self._keys.get(digest)
         if consumer is None or len(key) > _MOST_OCTETS:
             return self._unknown
@@ -90,7 +93,7 @@ class ApiKey(Policy[ApiKeyConfig]):
         ex.vars[CREDENTIAL] = digest
         if not self._hide:
             return None
-        if self._only and not headers.added:
+        if alone:
             # One set for all requests: its hash is known, and what depends on it is found at once.
             headers.dropped = headers.dropped | self._hidden if headers.dropped else self._hidden
             return None

@@ -87,6 +87,7 @@ class RequestFields(Fields):
     def inherit(self, old: RequestFields, *, reframed: bool) -> None:
         """Take over from a section that differs in nothing that matters here, but for Content-Length."""
         self.framing = request_framing(self.index) if reframed else old.framing
+        self.digested = old.digested
         self.connection = old.connection
         self.host = old.host
         self.upgrade = old.upgrade

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,14 @@ def test_blocks_are_made_once_and_bounded() -> None:
         fields.block(frozenset({b"x%d" % i}))
         assert len(fields._blocks) <= module._MOST_BLOCKS
     assert fields.block(frozenset({b"a"})) == block
+
+
+def test_digests_are_those_of_the_value_at_hand() -> None:
+    fields = Fields([(b"a", b"one"), (b"b", b"two")])
+    for name in (b"a", b"a", b"b", b"a"):
+        value = fields.index[name]
+        assert fields.digest(value) == sha256(value).digest()
+    assert fields.digest(b"") == sha256(b"").digest()
 
 
 def test_lines_are_forwarded_in_the_spelling_of_their_sender() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -114,6 +115,15 @@ def test_a_changing_field_that_is_not_forwarded_is_in_no_block() -> None:
         fields = known.read(section(host="x", b="c", connection="a", a=str(i)), MOST)
     assert fields.forwarded is None
     assert fields.block(fields.not_forwarded) == b"b: c\r\n"
+
+
+def test_the_digest_of_a_value_stays_as_long_as_the_value() -> None:
+    known = Sections(RequestFields)
+    for key, trace in [("k1", "1"), ("k1", "2"), ("k1", "3"), ("k2", "3"), ("k2", "4"), ("k3", "5")]:
+        fields = known.read(section(host="x", key=key, trace=trace), MOST)
+        assert fields.digest(fields.index[b"key"]) == sha256(key.encode()).digest()
+    again = known.read(section(host="x", key="k3", trace="6"), MOST)
+    assert again.digested is fields.digested
 
 
 @pytest.mark.parametrize("bad", ["x", "1, 1", "-1"])
