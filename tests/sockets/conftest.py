@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import uvloop
+from tests.sockets import grpc_peers
 
 from gatewright.testing.data_plane import DataPlaneServer
 
@@ -59,5 +61,30 @@ async def front() -> AsyncIterator[Front]:
     finally:
         for server in made:
             await server.close()
+    for server in made:
+        assert server.bugs == []
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[grpc_peers.Service]:
+    """A gRPC server."""
+    async with grpc_peers.Service("a") as each:
+        yield each
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[grpc_peers.Gateway]:
+    """Puts a gateway in front of gRPC services; in the end nothing may be in use and no bug reported."""
+    async with AsyncExitStack() as stack:
+        made: list[DataPlaneServer] = []
+
+        async def start(*services: grpc_peers.Service | str, **additions: str) -> DataPlaneServer:
+            server = DataPlaneServer(grpc_peers.configuration(*services, **additions))
+            made.append(await stack.enter_async_context(server))
+            return server
+
+        yield start
+        for server in made:
+            await server.settled()
     for server in made:
         assert server.bugs == []

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import grpc
 import grpc.aio
+
+from gatewright.testing.data_plane import DataPlaneServer
 
 #: No proxy, a connection for each channel, and messages of any size.
 OPTIONS = (
@@ -248,6 +250,15 @@ routes:
 {more}
   - {{name: all, match: {{paths: ["/*"]}}, to: up{route}}}
 """
+
+
+#: Puts a gateway in front of services; see the fixture.
+Gateway = Callable[..., Awaitable[DataPlaneServer]]
+
+
+def channel(server: DataPlaneServer, *options: tuple[str, Any]) -> grpc.aio.Channel:
+    """A connection to the gateway."""
+    return grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=[*OPTIONS, *options])
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:

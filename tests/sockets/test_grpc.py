@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
 import pytest
-from tests.sockets.grpc_peers import OPTIONS, Caller, Service, configuration, failure
+from tests.sockets.grpc_peers import Caller, Gateway, Service, channel, failure
 
 from gatewright.proxy.families import GRPC_REQUESTS
-from gatewright.testing.data_plane import DataPlaneServer
 from gatewright.testing.raw_client import eventually
 
 StatusCode = grpc.StatusCode
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with Service("a") as each:
-        yield each
-
-
-Gateway = Callable[..., Awaitable[DataPlaneServer]]
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """Puts a gateway in front of services; in the end nothing may be in use and no bug reported."""
-    made: list[DataPlaneServer] = []
-
-    async def start(*services: Service | str, **additions: str) -> DataPlaneServer:
-        server = DataPlaneServer(configuration(*services, **additions))
-        await server.__aenter__()
-        made.append(server)
-        return server
-
-    yield start
-    try:
-        for server in made:
-            await server.settled()
-    finally:
-        for server in made:
-            await server.close()
-    for server in made:
-        assert server.bugs == []
-
-
-def channel(server: DataPlaneServer, *options: tuple[str, Any]) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=[*OPTIONS, *options])
 
 
 async def messages(*each: bytes) -> AsyncIterator[bytes]:
