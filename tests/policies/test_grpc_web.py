@@ -181,13 +181,13 @@ def test_an_outcome_in_the_head_becomes_a_frame(rig: Rig) -> None:
     client, origin = asked(rig, call(message(b"q")))
     origin.send(
         b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\ngrpc-status: 5\r\n"
-        b"grpc-message: none\r\nx-meta: 1\r\n\r\n"
+        b"grpc-message: none\r\nx-meta: 1\r\ndate: today\r\n\r\n"
     )
     _, back, pieces = parts(client.received)
     assert back[b"content-type"] == BINARY
     assert b"grpc-status" not in back
     assert back[b"x-meta"] == b"1"
-    assert pieces == [trailer_frame([(b"grpc-status", b"5"), (b"grpc-message", b"none")])]
+    assert pieces == [trailer_frame([(b"grpc-status", b"5"), (b"grpc-message", b"none"), (b"x-meta", b"1")])]
 
 
 def test_an_answer_that_does_not_say_how_the_call_ended(rig: Rig) -> None:

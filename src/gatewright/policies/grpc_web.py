@@ -17,7 +17,15 @@ from gatewright.sdk import BodyPolicy, ExchangeView, Outcome, PolicyConfig, Refu
 _CALL: Final = "grpc_web.call"
 _GRPC: Final = b"application/grpc"
 #: A call that fails at once may carry its outcome in the head.
-_OUTCOME: Final = (b"grpc-status", b"grpc-message", b"grpc-status-details-bin")
+_OUTCOME: Final = frozenset({b"grpc-status", b"grpc-message", b"grpc-status-details-bin"})
+#: What stands in such a head for HTTP's sake; the rest is metadata of the call's end.
+_OF_HTTP: Final = frozenset(
+    {
+        b"alt-svc", b"cache-control", b"connection", b"content-length", b"content-type", b"date", b"expires",
+        b"grpc-accept-encoding", b"grpc-encoding", b"keep-alive", b"server", b"set-cookie",
+        b"strict-transport-security", b"trailer", b"transfer-encoding", b"vary", b"via",
+    }
+)  # fmt: skip
 _NO_OUTCOME: Final = ((b"grpc-status", b"2"), (b"grpc-message", b"the upstream has not said how the call ended"))
 
 
@@ -132,14 +140,14 @@ class GrpcWeb(BodyPolicy[GrpcWebConfig]):
 
 
 def _take_outcome(headers: Headers) -> tuple[Pair, ...]:
-    """Move the outcome out of the head of an answer without messages."""
-    outcome = []
+    """The trailers of an answer that has nothing else: its head holds them.
+
+    Metadata stand in both places then. Scripts of other origins can read the body, but not any field of the head.
+    """
+    outcome = tuple(pair for pair in headers if pair[0] not in _OF_HTTP)
     for name in _OUTCOME:
-        value = headers.get(name)
-        if value is not None:
-            outcome.append((name, value))
-            headers.drop(name)
-    return tuple(outcome)
+        headers.drop(name)
+    return outcome
 
 
 WRONG_TYPE = Reply(415, "grpc_web.content_type", detail="Not a form of gRPC-Web that is spoken here")
