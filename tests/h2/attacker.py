@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,16 +131,15 @@ class Attacker(RawH2):
 
 
 class Witness:
-    """A client of its own connection that asks again and again while others attack."""
+    """A client that asks again and again while others attack, on a new connection when it is told to go."""
 
     def __init__(self, port: int, path: bytes = b"/good") -> None:
-        self._client = Attacker(port)
+        self._port = port
         self._fields = request(path=path)
         self._task: asyncio.Task[None]
         self.served = 0
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
         self._task = asyncio.create_task(self._ask())
         await self.serves()
         return self
@@ -147,16 +147,17 @@ class Witness:
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._client.__aexit__()
 
     async def _ask(self) -> None:
-        stream = 1
         while True:
-            self._client.send(headers(stream, self._fields))
-            assert await self._client.status_of(stream) == 200
-            self.served += 1
-            stream += 2
-            await asyncio.sleep(0.002)
+            async with Attacker(self._port) as client:
+                for stream in count(1, 2):
+                    client.send(headers(stream, self._fields))
+                    assert await client.status_of(stream) == 200
+                    self.served += 1
+                    await asyncio.sleep(0.002)
+                    if client.goaway is not None:
+                        break
 
     async def serves(self) -> None:
         """Wait for a further answer. Raises what has gone wrong when there is none."""
