@@ -18,17 +18,24 @@ from gatewright.http.head import RequestHead
 from gatewright.http.headers import Headers
 from gatewright.http.reply import Reply
 from gatewright.http.target import parse_authority, split_target
+from gatewright.proxy import grpc
 from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.explain import explain
 from gatewright.proxy.expression import compile_expression
 from gatewright.proxy.forward import request_head
+from gatewright.proxy.grpc_exchange import GrpcExchange
+from gatewright.proxy.grpc_web_exchange import GrpcWebExchange
 from gatewright.proxy.ports import Downstream
+from gatewright.proxy.respond import core_reply
 from gatewright.proxy.runtime import ListenerRuntime, Route
 from gatewright.sdk.policy import overrides
 from gatewright.tls.client import shown
 from gatewright.wire.h1 import RequestFields, parse_request_line
 
 Report = dict[str, Any]
+
+#: What a call is served as. The text of a request is that of HTTP/1.1; gRPC itself comes over HTTP/2 only.
+_KINDS: dict[str, type[Exchange]] = {"grpc": GrpcExchange, "grpc-web": GrpcWebExchange}
 
 
 def dry_run(loaded: Loaded, listener: ListenerRuntime, head: tuple[bytes, bytes], address: str) -> Report:
@@ -48,10 +55,13 @@ def dry_run(loaded: Loaded, listener: ListenerRuntime, head: tuple[bytes, bytes]
     if entry is not None:
         exchange.route = entry.route
     route = exchange.route
+    report["protocol"] = exchange.protocol
     report["policies"] = [_policy(exchange, route, at) for at in range(len(route.policies))]
     answered = next((policy["answer"] for policy in report["policies"] if "answer" in policy), None)
+    if isinstance(exchange, GrpcExchange) and not exchange.find_deadline():
+        answered = _answer(exchange, core_reply("request.grpc_timeout"))
     if route.action is not None:
-        report["answer"] = answered or _answer(route.action(exchange))
+        report["answer"] = answered or _answer(exchange, route.action(exchange))
         return report
     if answered is not None:
         report["answer"] = answered
@@ -81,7 +91,8 @@ def begin(loaded: Loaded, listener: ListenerRuntime, head: tuple[bytes, bytes], 
     named = authority or fields.host
     parsed = RequestHead(method, target, path, query, named, host, origin.scheme, version, Headers(fields))
     nobody = cast("Downstream", None)  # nothing is answered, so nobody is needed to take it
-    exchange = Exchange(loaded.world, nobody, listener, parsed, origin, fields.framing)
+    kind = _KINDS.get(fields.call, Exchange) if method == b"POST" else Exchange
+    exchange = kind(loaded.world, nobody, listener, parsed, origin, fields.framing)
     if fields.upgrade == b"websocket":
         exchange.protocol = "websocket"
     return exchange
@@ -109,7 +120,7 @@ def _policy(exchange: Exchange, route: Route, at: int) -> Report:
     except Exception as error:  # noqa: BLE001 - as when it serves
         out = route.failed(hook, error)
     if isinstance(out, Reply):
-        report["outcome"], report["answer"] = "answers", _answer(out)
+        report["outcome"], report["answer"] = "answers", _answer(exchange, out)
     elif out is not None:
         report["outcome"] = "waits (not run here)"
         if inspect.iscoroutine(out):
@@ -122,9 +133,12 @@ def _specs(route: Route) -> Any:
     return route.spec.policies
 
 
-def _answer(reply: Reply) -> Report:
+def _answer(exchange: Exchange, reply: Reply) -> Report:
     headers = [f"{_text(name)}: {_text(value)}" for name, value in reply.headers]
-    return {"status": reply.status, "reason": reply.reason, "headers": headers}
+    report: Report = {"status": reply.status, "reason": reply.reason, "headers": headers}
+    if isinstance(exchange, GrpcExchange):
+        report["grpc_status"] = grpc.NAMES[grpc.reply_code(reply, exchange.reset_code)]
+    return report
 
 
 def _upstream(exchange: Exchange, route: Route, now: float) -> Report:
@@ -153,7 +167,13 @@ def _upstream(exchange: Exchange, route: Route, now: float) -> Report:
     }
     if endpoint is not None:
         exchange.endpoint = endpoint
+        _set_deadline(exchange, upstream.spec.timeouts.total)
         line, *fields = b"".join(request_head(exchange)).rstrip(b"\r\n").split(b"\r\n")
+        if upstream.spec.protocol != "http1":
+            line = line.replace(b"HTTP/1.1", b"HTTP/2")
+            fields[0] = b":authority" + fields[0].removeprefix(b"host")
+            if exchange.protocol in grpc.PROTOCOLS:
+                fields.append(b"te: trailers")
         path = _text(line.split(b" ")[1])
         report["sent"] = {
             "url": f"{endpoint.scheme}://{_text(endpoint.authority)}{path}",
@@ -161,6 +181,15 @@ def _upstream(exchange: Exchange, route: Route, now: float) -> Report:
             "headers": [_text(field) for field in fields],
         }
     return report
+
+
+def _set_deadline(exchange: Exchange, limit: float | None) -> None:
+    """Write the time that a gRPC call has, as when it is sent at once."""
+    if isinstance(exchange, GrpcExchange):
+        if limit is not None:
+            exchange.shorten(limit)
+        if exchange.total is not None and not exchange.by_client:
+            exchange.request.headers.set(b"grpc-timeout", grpc.write_timeout(exchange.total))
 
 
 def _text(value: bytes) -> str:

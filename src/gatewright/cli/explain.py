@@ -12,6 +12,7 @@ from gatewright.cli.dry_run import Report, dry_run, request
 from gatewright.cli.files import config_files
 from gatewright.cli.load import load
 from gatewright.errors import ConfigError
+from gatewright.proxy.grpc import PROTOCOLS
 
 
 def explain(
@@ -57,7 +58,10 @@ def show(report: Report) -> None:
         print(f"refused with {refused['status']} {refused['reason']}: {refused['detail'] or 'malformed'}")
         return
     routing = report["routing"]
-    print(f"{routing['method']} {routing['host']}{routing['path']} from {report['client']} at {report['listener']}")
+    call = f", a {report['protocol']} call" if report["protocol"] in PROTOCOLS else ""
+    print(
+        f"{routing['method']} {routing['host']}{routing['path']} from {report['client']} at {report['listener']}{call}"
+    )
     if routing["preflight"]:
         print("a CORS preflight: the route is that of the request it announces")
     _show_route(report)
@@ -71,7 +75,7 @@ def show(report: Report) -> None:
     if "answer" in report:
         output.heading("\nAnswer of the gateway")
         answer = report["answer"]
-        print(f"{answer['status']} {answer['reason']}".rstrip())
+        print(_said(answer))
         print(*answer["headers"], sep="\n", end="\n" if answer["headers"] else "")
     if "upstream" in report:
         _show_upstream(report)
@@ -109,8 +113,16 @@ def _why(candidate: Report) -> str:
 
 def _outcome(policy: Report) -> str:
     if "answer" in policy:
-        return f"answers {policy['answer']['status']} {policy['answer']['reason']}"
+        return f"answers {_said(policy['answer'])}"
     return str(policy["outcome"])
+
+
+def _said(answer: Report) -> str:
+    """Status and reason; of a call also the status that the client sees."""
+    words = [str(answer["status"]), answer["reason"]]
+    if "grpc_status" in answer:
+        words.append(f"(grpc-status {answer['grpc_status']})")
+    return " ".join(words).rstrip()
 
 
 def _show_upstream(report: Report) -> None:

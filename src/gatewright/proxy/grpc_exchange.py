@@ -60,30 +60,43 @@ class GrpcExchange(Exchange):
         if entry is not None:
             self.route = route = entry.route
         self.max_body = sys.maxsize if route.max_body is None else route.max_body
-        total = route.timeout
-        asked = self.request.headers.fields.index.get(b"grpc-timeout")
-        if asked is not None:
-            seconds = grpc.parse_timeout(asked)
-            if seconds is None:
-                return self.answer(core_reply("request.grpc_timeout"), 0)
-            if total is None or seconds < total:
-                total = seconds
-                self.by_client = True
+        if not self.find_deadline():
+            return self.answer(core_reply("request.grpc_timeout"), 0)
+        total = self.total
         if total is not None:
-            self.total = total
             if total <= 0.0:
                 return self.on_time_over()
             self.client.limit(self.started + total)
         return self.policies(0) if entry is None or route.request_chain else self.go()
 
+    def find_deadline(self) -> bool:
+        """The client's deadline or the route's time, whichever is over first. False: the client's is malformed."""
+        total = self.route.timeout
+        asked = self.request.headers.fields.index.get(b"grpc-timeout")
+        if asked is not None:
+            seconds = grpc.parse_timeout(asked)
+            if seconds is None:
+                return False
+            if total is None or seconds < total:
+                total = seconds
+                self.by_client = True
+        self.total = total
+        return True
+
     def pick(self) -> None:
         """Choose an endpoint. The upstream's time limit counts where the route has none."""
         limit = self.timeouts.total
-        if limit is not None and self.by_client and self.route.timeout is None and limit < self.total:  # type: ignore[operator]
-            self.total = limit
-            self.by_client = False
+        if limit is not None and self.by_client and self.shorten(limit):
             self.client.limit(self.started + limit)
         Exchange.pick(self)
+
+    def shorten(self, limit: float) -> bool:
+        """Take the upstream's time limit, when the route has none and it is over before the deadline."""
+        if self.route.timeout is not None or (self.total is not None and self.total <= limit):
+            return False
+        self.total = limit
+        self.by_client = False
+        return True
 
     def forward(self, conn: UpstreamConnection) -> None:
         """Send the call on, with the time that is left."""

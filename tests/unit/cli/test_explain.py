@@ -18,6 +18,7 @@ upstreams:
   one: {endpoints: [http://127.0.0.1:9001, {url: http://127.0.0.1:9002, weight: 3}]}
   two: {endpoints: [http://127.0.0.1:9003]}
   named: {endpoints: [http://orders.internal:80]}
+  calls: {protocol: grpc, endpoints: [http://127.0.0.1:9006]}
   secure: {endpoints: [https://127.0.0.1:9004, http://127.0.0.1:9005], tls: {server_name: orders.internal}}
 consumers: [{name: acme, credentials: [{api_key: acme-secret-key}]}]
 routes:
@@ -32,6 +33,8 @@ routes:
   - {name: moved, match: {paths: ["/old/*"]}, redirect: {to: "/new/{*}", status: 301}}
   - {name: named, match: {paths: ["/named"]}, to: named}
   - {name: secure, match: {paths: ["/secure"]}, to: secure}
+  - {name: calls, match: {paths: ["/shop.Orders/*"]}, to: calls, timeout: 5s}
+  - {name: admin, match: {paths: ["/shop.Admin/*"]}, to: calls, policies: [api_key: {}]}
 """
 
 
@@ -175,3 +178,36 @@ def test_a_bad_configuration_is_reported(file: Path, capsys: pytest.CaptureFixtu
 )
 def test_requests_are_written_as_a_client_would(url: str, headers: list[str], head: tuple[bytes, bytes]) -> None:
     assert request("get", url, headers) == head
+
+
+CALL = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+
+
+def test_a_grpc_call_and_what_the_endpoint_would_see(explained: Any) -> None:
+    code, report = explained("POST", "/shop.Orders/Get", *CALL, "-H", "grpc-timeout: 60S")
+    assert code == exits.OK
+    assert (report["protocol"], report["routing"]["route"]) == ("grpc", "calls")
+    assert report["sent"]["line"] == "POST /shop.Orders/Get HTTP/2"
+    assert report["sent"]["headers"][0] == ":authority: localhost"
+    assert {"te: trailers", "grpc-timeout: 5000m"} <= set(report["sent"]["headers"])
+
+
+def test_a_shorter_deadline_of_the_client_stays(explained: Any) -> None:
+    _, report = explained("POST", "/shop.Orders/Get", *CALL, "-H", "grpc-timeout: 1S")
+    assert "grpc-timeout: 1S" in report["sent"]["headers"]
+    _, report = explained("POST", "/shop.Orders/Get", *CALL, "-H", "grpc-timeout: 1s")
+    assert report["answer"] == {
+        "status": 400,
+        "reason": "request.grpc_timeout",
+        "headers": [],
+        "grpc_status": "INVALID_ARGUMENT",
+    }
+
+
+def test_answers_to_calls_are_statuses(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch(["explain", "POST", "/nobody.Service/Get", *CALL, "-c", str(file)])
+    shown = capsys.readouterr().out
+    assert "at public, a grpc call" in shown
+    assert "404 route.none (grpc-status UNIMPLEMENTED)" in shown
+    dispatch(["explain", "POST", "/shop.Admin/Get", *CALL, "-c", str(file)])
+    assert "answers 401 api_key.missing (grpc-status UNAUTHENTICATED)" in capsys.readouterr().out
