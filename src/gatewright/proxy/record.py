@@ -8,6 +8,7 @@ configuration holds, and the counts of a route that has gone are shipped once mo
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 
 from gatewright.http.head import RequestHead
 from gatewright.http.headers import Headers
@@ -16,14 +17,14 @@ from gatewright.proxy import families as names
 #: Upper bounds of the duration histograms, in seconds; one more bucket takes the rest.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-#: (status, protocol, reason): one look-up for each observation instead of three.
-CountKey = tuple[int, str, str]
+#: (status, protocol, reason, index of the bucket): one look-up for each observation instead of four.
+CountKey = tuple[int, str, str, int]
 
 
 class ExchangeStats:
     """Counts of exchanges under one set of labels."""
 
-    __slots__ = ("buckets", "bytes_in", "bytes_out", "clean", "counts", "labels", "seconds", "touched")
+    __slots__ = ("bytes_in", "bytes_out", "clean", "counts", "labels", "seconds", "touched")
 
     def __init__(self, labels: tuple[str, ...], touched: list[ExchangeStats]) -> None:
         self.labels = labels
@@ -31,14 +32,13 @@ class ExchangeStats:
         self.touched = touched
         #: Nothing counted since the last shipment: not on the list.
         self.clean = True
-        self.counts: dict[CountKey, int] = {}
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.counts: defaultdict[CountKey, int] = defaultdict(int)
         self.seconds = 0.0
         self.bytes_in = 0
         self.bytes_out = 0
 
     def observe(self, status: int, seconds: float, bytes_in: int, bytes_out: int, protocol: str, reason: str) -> None:
-        """Count one finished exchange. Hot: 390 ns where an empty call costs 29 ns.
+        """Count one finished exchange. Hot: twice for an exchange.
 
         Args:
             status: Sent to the client, or received from the endpoint; 0 when there was none.
@@ -51,19 +51,16 @@ class ExchangeStats:
         if self.clean:
             self.clean = False
             self.touched.append(self)
-        key = (status, protocol, reason)
-        counts = self.counts
-        counts[key] = counts.get(key, 0) + 1
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.counts[status, protocol, reason, bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
-        self.bytes_in += bytes_in
+        if bytes_in:
+            self.bytes_in += bytes_in
         self.bytes_out += bytes_out
 
     def reset(self) -> None:
         """Begin anew, after a shipment."""
         self.clean = True
         self.counts.clear()
-        self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self.bytes_in = self.bytes_out = 0
 

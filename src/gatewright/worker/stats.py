@@ -8,12 +8,13 @@ from typing import TypeAlias
 
 from gatewright.ipc.messages import Stats
 from gatewright.proxy import families as names
-from gatewright.proxy.record import CacheStats, ExchangeStats, ListenerStats, PoolStats, RouteStats, WorkerStats
+from gatewright.proxy.record import BOUNDS, CacheStats, ExchangeStats, ListenerStats, PoolStats, RouteStats, WorkerStats
 
 #: Most routes and endpoints in one message: 3 ms of the loop. The others follow with the next one.
 MOST_TOUCHED = 1_000
 
 _S = names.SEPARATOR
+_HISTOGRAM = len(BOUNDS) + 3  # the buckets and one for the rest; how many; their sum
 _Part: TypeAlias = ListenerStats | PoolStats | CacheStats
 
 #: Attribute → metric, for the objects whose numbers are changed in place.
@@ -128,16 +129,17 @@ def _ship_exchanges(stats: ExchangeStats, message: Stats) -> None:
         sent, received = names.UPSTREAM_SENT_BYTES, names.UPSTREAM_RECEIVED_BYTES
     suffix = _S + _S.join(stats.labels)
     counters = message.counters
-    total = 0
-    for (status, protocol, reason), count in stats.counts.items():
+    histogram = [0.0] * _HISTOGRAM
+    for (status, protocol, reason, bucket), count in stats.counts.items():
         key = f"{requests}{suffix}{_S}{status}{_S}{protocol}{_S}{reason}"
         counters[key] = counters.get(key, 0) + count
-        total += count
+        histogram[bucket] += count
+        histogram[-2] += count
     if stats.bytes_in:
         counters[sent + suffix] = counters.get(sent + suffix, 0) + stats.bytes_in
     if stats.bytes_out:
         counters[received + suffix] = counters.get(received + suffix, 0) + stats.bytes_out
-    histogram: list[float] = [*stats.buckets, total, stats.seconds]
+    histogram[-1] = stats.seconds
     before = message.histograms.get(seconds + suffix)
     if before is not None:
         histogram = [a + b for a, b in zip(before, histogram, strict=True)]
