@@ -18,6 +18,7 @@ from gatewright.controller.admin.app import create_app
 from gatewright.controller.admin.server import AdminServer
 from gatewright.controller.admin.view import View
 from gatewright.controller.bus import Bus, EndpointHealth
+from gatewright.controller.certificates import Certificates
 from gatewright.controller.check import Checker
 from gatewright.controller.dns import Resolver
 from gatewright.controller.health import HealthChecker
@@ -63,6 +64,8 @@ class Controller:
         self._checker = Checker(seat.clock)
         self._watcher = Watcher(seat.paths, self._on_files)
         self._verdicts = Verdicts(self._bus, seat.clock)
+        self._certificates = Certificates(seat.clock, seat.log)
+        self._metrics.add_source(self._certificates.metrics)
         view = View(self._state, self._metrics, self._health, self._verdicts, seat.clock, seat.log)
         self._admin = AdminServer(create_app(view), seat.log)
 
@@ -104,6 +107,7 @@ class Controller:
         self._spawn(self._reconciler.run(), "reconcile")
         self._spawn(self._health.run(), "health")
         self._spawn(self._resolver.run(), "dns")
+        self._spawn(self._certificates.run(), "certificates")
         if self._seat.watch:
             self._spawn(self._watcher.run(), "watch")
         return 0
@@ -147,6 +151,7 @@ class Controller:
         self._health.update(snapshot.upstreams)
         self._metrics.retain(snapshot)
         self._verdicts.retain(snapshot)
+        self._certificates.update(snapshot.listeners)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 

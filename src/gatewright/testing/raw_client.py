@@ -14,6 +14,7 @@ import asyncio
 import inspect
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
@@ -103,21 +104,37 @@ class RawClient:
         port: On 127.0.0.1, or on ``host``.
         host: A literal address, or the path of a unix socket.
         deadline: Seconds that each single wait may take.
+        tls: Speak TLS; see :meth:`gatewright.testing.certs.Authority.client_context`.
+        name: Ask for this name by TLS (SNI), and check the certificate for it; empty for none.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1", deadline: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        port: int,
+        host: str = "127.0.0.1",
+        deadline: float = DEADLINE,
+        *,
+        tls: ssl.SSLContext | None = None,
+        name: str = "localhost",
+    ) -> None:
         self.port = port
         self.host = host
         self.deadline = deadline
+        self.tls = tls
+        self._name = None if tls is None else name
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> Self:
         async with asyncio.timeout(self.deadline):
             if self.host.startswith("/"):
-                self.reader, self.writer = await asyncio.open_unix_connection(self.host, limit=MOST_HEAD)
+                self.reader, self.writer = await asyncio.open_unix_connection(
+                    self.host, limit=MOST_HEAD, ssl=self.tls, server_hostname=self._name
+                )
             else:
-                self.reader, self.writer = await asyncio.open_connection(self.host, self.port, limit=MOST_HEAD)
+                self.reader, self.writer = await asyncio.open_connection(
+                    self.host, self.port, limit=MOST_HEAD, ssl=self.tls, server_hostname=self._name
+                )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -131,8 +131,8 @@ class ServerTls:
         #: Protocols by ALPN, the preferred one first; and as they stand in a ClientHello.
         self.alpn = tuple(name for protocol, name in _ALPN if protocol in protocols)
         self.offers = tuple(bytes([len(name)]) + name.encode() for name in self.alpn)
-        #: The line of Strict-Transport-Security; empty for none.
-        self.hsts = f"strict-transport-security: {spec.hsts}\r\n".encode() if spec.hsts else b""
+        #: The value of Strict-Transport-Security; empty for none.
+        self.hsts = spec.hsts.encode()
         self._exact: dict[str, Served] = {}
         self._wild: dict[str, Served] = {}
         self.default = self._sort()

@@ -11,6 +11,7 @@ import faulthandler
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ def run(seat: WorkerSeat) -> int:
     """Serve until told to stop. Returns the exit code."""
     faulthandler.enable()  # SIGABRT from the supervisor leaves a traceback of a blocked loop
     _name_process(f"gw-worker-{seat.slot}")
+    worker = Worker(seat)
+    sys.unraisablehook = worker.on_unraisable
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Worker(seat).serve())
+        return runner.run(worker.serve())
 
 
 class Worker:
@@ -224,6 +227,11 @@ class Worker:
         self._log.error("worker.task", f"task {name} failed: {error!r}", task=name)
         if name == "drain":
             self._stopped.set()
+
+    def on_unraisable(self, args: sys.UnraisableHookArgs) -> None:
+        """An error in a place that has nobody to tell. The TLS library reports names there that are not ASCII."""
+        if not isinstance(args.exc_value, UnicodeDecodeError):
+            self._log.error("worker.unraisable", f"{args.err_msg or 'ignored'}: {args.exc_value!r}")
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

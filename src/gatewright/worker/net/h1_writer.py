@@ -121,6 +121,10 @@ class ResponseWriter(asyncio.Protocol):
         """Answer a request that could not be understood; nothing of it is repeated."""
         body = problem(status, reason, detail, b"")
         self.transport.write(
-            b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[status], len(body), self.world.date_line, body)
+            b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\n%b%bconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[status], len(body), self.world.date_line, self.own_lines(), body)
         )
+
+    def own_lines(self) -> bytes:
+        """Header lines of answers of our own, on listeners that have such."""
+        return b""

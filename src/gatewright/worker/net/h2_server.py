@@ -193,7 +193,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         if len(self.streams) >= self.most_streams:
             self._too_many(stream_id)
             return None
-        stream = self.streams[stream_id] = H2Stream(self, stream_id, seen)
+        stream = self.streams[stream_id] = self.stream_type(self, stream_id, seen)
         stream.remote_done = bool(end)
         self.requests += 1
         self.useful += 1

@@ -12,6 +12,7 @@ from gatewright.proxy.record import RefusedRequest
 from gatewright.wire.proxy_protocol import read_proxy_header
 from gatewright.worker.net.h1_server import H1Server
 from gatewright.worker.net.h2_server import H2Server
+from gatewright.worker.net.hsts import server_for
 from gatewright.worker.net.tls_server import TlsServer
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Listener:
         stats.open -= 1
         session = connection.session
         h2 = session.selected_alpn_protocol() == "h2" or not self.http1
-        server = H2Server(self.world, self) if h2 else H1Server(self.world, self)
+        server = server_for(session, h2=h2)(self.world, self)
         server.tls = session
         return server
 
