@@ -23,6 +23,11 @@ _PSEUDO_OF_REQUEST = frozenset({b":method", b":scheme", b":path", b":authority",
 _TRAILERS = (b"te", b"trailers")
 _LONGEST_LENGTH = 18
 
+#: authority → host.
+_HOSTS: dict[bytes, bytes] = {}
+_MOST_HOSTS = 1024
+_LONGEST_HOST = 256
+
 
 class Malformed(Exception):
     """A message that breaks a rule of HTTP/2: a stream error PROTOCOL_ERROR (section 8.1.1)."""
@@ -94,7 +99,18 @@ class RequestLine:
         line = read_request_line(b"%b %b HTTP/1.1" % (self.method, path))
         _, self.target, self.path, self.query, _, _ = line
         self.authority = authority = _authority(said.get(b":authority", b""), fields.host)
-        self.host = parse_authority(authority)
+        host = _HOSTS.get(authority)
+        self.host = _host(authority) if host is None else host
+
+
+def _host(authority: bytes) -> bytes:
+    """The host of an authority, remembered: there are few."""
+    host = parse_authority(authority)
+    if len(_HOSTS) >= _MOST_HOSTS:
+        _HOSTS.clear()
+    if len(authority) <= _LONGEST_HOST:
+        _HOSTS[authority] = host
+    return host
 
 
 def _asks_for_websocket(said: dict[bytes, bytes]) -> bool:

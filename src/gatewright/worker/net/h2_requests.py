@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gatewright.errors import ProtocolError
 from gatewright.http.forwarding import VIA_HTTP2, Origin, trace_back
+from gatewright.http.headers import Pair
 from gatewright.proxy.runtime import ListenerRuntime
 from gatewright.wire.h2.heads import H2RequestFields, RequestLine
 from gatewright.wire.h2.hpack import Decoder
@@ -40,8 +41,8 @@ class Requests:
     """Reads the heads of one connection."""
 
     __slots__ = (
-        "_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_runtime", "_sections",
-        "tls",
+        "_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_origin_fields", "_pairs", "_runtime",
+        "_sections", "tls",
     )  # fmt: skip
 
     def __init__(self, decoder: Decoder) -> None:
@@ -52,11 +53,15 @@ class Requests:
         #: What was understood: whole blocks, and header sections without what stands before them.
         self._heads: dict[bytes, RequestSeen] = {}
         self._sections: dict[bytes, H2RequestFields] = {}
-        #: On whose behalf the last one came, with what that follows from.
-        self._fields: H2RequestFields | None = None
-        self._authority = b""
         self._runtime: ListenerRuntime | None = None
+        #: The last section as it was decoded. It mostly stays, also where the table changes with every request because
+        #: clients put their paths there.
+        self._pairs: list[Pair] = []
+        self._fields: H2RequestFields | None = None
+        #: On whose behalf the last one came, with what that follows from.
         self._origin: Origin | None = None
+        self._origin_fields: H2RequestFields | None = None
+        self._authority = b""
 
     def read(self, block: bytes, runtime: ListenerRuntime, peer: str, scheme: bytes) -> RequestSeen:
         """Understand a block. Hot.
@@ -75,8 +80,9 @@ class Requests:
 
     def _forget(self, runtime: ListenerRuntime) -> None:
         self._generation = self._decoder.generation
-        self._runtime = runtime
-        self._fields = None
+        if runtime is not self._runtime:
+            self._runtime = runtime
+            self._origin = None
         self._heads.clear()
         self._sections.clear()
 
@@ -89,10 +95,7 @@ class Requests:
         section = block[at:]
         fields = self._sections.get(section)
         if fields is None:
-            pairs = decoder.decode_from(block, at)
-            if len(pairs) > runtime.spec.limits.headers:
-                raise ProtocolError("request.headers_too_large", 431)
-            fields = H2RequestFields(pairs)
+            fields = self._section(decoder.decode_from(block, at), runtime)
         if decoder.generation != self._generation:
             self._forget(runtime)
         elif len(section) <= _LONGEST_BLOCK:
@@ -107,19 +110,28 @@ class Requests:
             _keep(self._heads, block, seen)
         return seen
 
+    def _section(self, pairs: list[Pair], runtime: ListenerRuntime) -> H2RequestFields:
+        fields = self._fields
+        if fields is None or pairs != self._pairs:
+            if len(pairs) > runtime.spec.limits.headers:
+                raise ProtocolError("request.headers_too_large", 431)
+            fields = H2RequestFields(pairs)
+            self._pairs, self._fields = pairs, fields
+        return fields
+
     def _way(
         self, line: RequestLine, fields: H2RequestFields, runtime: ListenerRuntime, peer: str, scheme: bytes
     ) -> Origin:
         """On whose behalf the request comes; that follows from its fields and its authority alone."""
         origin = self._origin
-        if origin is None or fields is not self._fields or line.authority != self._authority:
+        if origin is None or fields is not self._origin_fields or line.authority != self._authority:
             tls = self.tls
             if tls is not None and not tls.serves(line.host):
                 raise ProtocolError("request.misdirected", 421)
             origin = trace_back(peer, scheme, line.authority, fields, runtime.trust, VIA_HTTP2)
             if tls is not None:
                 origin.lines += tls.lines
-            self._origin, self._fields, self._authority = origin, fields, line.authority
+            self._origin, self._origin_fields, self._authority = origin, fields, line.authority
         return origin
 
 
