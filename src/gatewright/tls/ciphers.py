@@ -6,7 +6,7 @@ import ssl
 from functools import cache
 from typing import Any, Final
 
-#: What may be asked for at all: encrypted, with an authenticated server; without DHE, whose parameters nobody configures.
+#: What may be asked for: encrypted, with an authenticated server; no DHE, whose parameters nobody configures.
 _CANDIDATES: Final = "ALL:!aNULL:!eNULL:!PSK:!SRP:!EXPORT:!RC4:!3DES:!MD5:!CAMELLIA:!ARIA:!SEED:!IDEA:!aDSS:!kDHE"
 
 
