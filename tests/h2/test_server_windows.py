@@ -77,6 +77,16 @@ def test_windows_may_be_negative(rig: Rig, client: RawH2) -> None:
     assert (len(client.body(1)), client.ended(1)) == (30, True)
 
 
+def test_settings_are_acknowledged_before_they_are_used(rig: Rig, client: RawH2) -> None:
+    client.shake_hands((INITIAL_WINDOW, 0))
+    client.send(GET)
+    respond(rig, 1)
+    client.read()
+    client.send(settings((INITIAL_WINDOW, 1)))
+    assert [(each.kind, each.flags) for each in client.read()][:1] == [(raw.SETTINGS, {"ACK"})]
+    assert client.ended(1)
+
+
 def test_new_streams_have_the_new_initial_window(rig: Rig, client: RawH2) -> None:
     client.shake_hands((INITIAL_WINDOW, 10))
     client.send(settings((INITIAL_WINDOW, 2)), GET)

@@ -282,10 +282,11 @@ class H2Connection(Generic[S]):
         if len(payload) > 6 * _MOST_SETTINGS:
             raise H2Error(errors.ENHANCE_YOUR_CALM, "too many settings in a frame")
         self._chatter()
-        for at in range(0, len(payload), 6):
-            self._setting(int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
+        # Before what the new values let go: only behind it the peer goes by them.
         self.out.append(frames.SETTINGS_ACK)
         self.touch()
+        for at in range(0, len(payload), 6):
+            self._setting(int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
         return None
 
     def _setting(self, name: int, value: int) -> None:
