@@ -127,15 +127,11 @@ class MultiplexPool:
         self.open -= 1
         self._refill()
 
-    def renew(self) -> None:
-        """What is open was opened under other terms: new exchanges get new connections."""
-        for connection in tuple(self.connections):
-            connection.retire()
-
     def close(self) -> None:
         """The endpoint is no longer used: idle connections go now, the others when their streams have ended."""
         self.closed = True
-        self.renew()
+        for connection in tuple(self.connections):
+            connection.retire()
 
     def counts(self) -> tuple[int, int]:
         """How many connections are idle, and how many are busy."""
