@@ -11,12 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from gatewright.testing.certs import Authority
 from gatewright.testing.gateway import Gateway
 
 #: Of a connection or of a moment: they may differ between two answers that are the same.
@@ -43,8 +44,13 @@ class Answer:
     def comparable(self, port: int) -> Answer:
         """Without what belongs to one connection or says who asked, and the same wherever it was asked for."""
         here = f"127.0.0.1:{port}"
-        headers = [(name, value.replace(here, "HERE")) for name, value in self.headers if name not in OF_THE_HOP]
-        body = self.body
+        secure, plain = f"https://{here}", f"http://{here}"
+        headers = [
+            (name, value.replace(secure, plain).replace(here, "HERE").replace("Secure; ", ""))
+            for name, value in self.headers
+            if name not in OF_THE_HOP
+        ]
+        body = self.body.replace(secure.encode(), plain.encode())
         if self.get("content-encoding") == "gzip" and body.startswith(b"\x1f\x8b"):
             body = gzip.decompress(body)
             headers = [(name, value) for name, value in headers if name != "content-length"]
@@ -135,11 +141,15 @@ def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def plain(httpbin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of two workers that passes everything to httpbin."""
-    file = tmp_path_factory.mktemp("plain") / "gateway.yaml"
+    folder = tmp_path_factory.mktemp("plain")
+    cert, key = Authority(folder).pair()
+    file = folder / "gateway.yaml"
     file.write_text(f"""
 version: 1
 workers: 2
-listeners: [{{name: public, bind: "127.0.0.1:0"}}]
+listeners:
+  - {{name: public, bind: "127.0.0.1:0"}}
+  - {{name: secure, bind: "127.0.0.1:0", tls: {{certificates: [{{cert: {cert}, key: {key}}}]}}}}
 upstreams:
   httpbin: {{endpoints: ["{httpbin}"]}}
 routes:
@@ -157,16 +167,60 @@ routes:
     assert made.other_lines == []
 
 
+Everywhere = Callable[..., tuple[Answer, dict[str, Answer]]]
+
+
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-@pytest.fixture
-def both(httpbin: str, plain: Gateway) -> Callable[[Callable[[str], Answer]], tuple[Answer, Answer]]:
-    """The answers that httpbin gives directly and through the gateway, made comparable."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A version of HTTP, with or without TLS, and how curl is told to use it."""
 
-    def ask(request: Callable[[str], Answer]) -> tuple[Answer, Answer]:
-        direct, through = (request(url).comparable(port_of(url)) for url in (httpbin, plain.url))
-        return direct, through
+    name: str
+    url: str
+    version: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_h2(self) -> bool:
+        return self.version == "2"
+
+
+#: name → listener, version that is spoken in the end, options of curl. Nobody is upgraded in clear text (RFC 9113
+#: section 3.1): who offers that goes on with HTTP/1.1.
+WAYS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "http1": ("public", "1.1", ("--http1.1",)),
+    "h2c": ("public", "2", ("--http2-prior-knowledge",)),
+    "upgrade": ("public", "1.1", ("--http2",)),
+    "http1 tls": ("secure", "1.1", ("--http1.1",)),
+    "h2": ("secure", "2", ("--http2",)),
+}
+
+
+def way_to(gateway: Gateway, name: str) -> Way:
+    """One of :data:`WAYS` to this gateway."""
+    listener, version, options = WAYS[name]
+    url = gateway.url_of(listener)
+    if listener == "secure":
+        url = url.replace("http:", "https:")
+        options += ("--cacert", str(ca_of(gateway)))
+    return Way(name, url, version, options)
+
+
+def ca_of(gateway: Gateway) -> Path:
+    """The certificate of who has signed the gateway's."""
+    return gateway.files[0].with_name("authority.pem")
+
+
+@pytest.fixture
+def everywhere(httpbin: str, plain: Gateway) -> Everywhere:
+    """The answers that httpbin gives directly and, in every way, through the gateway, made comparable."""
+
+    def ask(request: Callable[[Way], Answer], without: Collection[str] = ()) -> tuple[Answer, dict[str, Answer]]:
+        ways = [Way("direct", httpbin, "1.1"), *(way_to(plain, name) for name in WAYS if name not in without)]
+        answers = {way.name: request(way).comparable(port_of(way.url)) for way in ways}
+        return answers.pop("direct"), answers
 
     return ask

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
-from tests.acceptance.conftest import Answer
+from tests.acceptance.conftest import Answer, Everywhere, Way, ca_of, way_to
 
 from gatewright.testing.gateway import Gateway
 from gatewright.testing.raw_client import RawClient
@@ -22,9 +23,28 @@ def answer(response: httpx2.Response) -> Answer:
     return Answer(response.status_code, pairs, response.content)
 
 
+def options(way: Way, gateway: Gateway) -> dict[str, Any]:
+    """For a client that goes this way and no other."""
+    trusted: Any = ssl.create_default_context(cafile=ca_of(gateway)) if way.url.startswith("https:") else False
+    return {
+        "base_url": way.url,
+        "http1": not way.is_h2,
+        "http2": way.is_h2,
+        "verify": trusted,
+        "follow_redirects": True,
+        "timeout": 20,
+        "trust_env": False,
+    }
+
+
+@pytest.fixture(params=["http1", "h2c", "http1 tls", "h2"])
+def way(request: pytest.FixtureRequest, plain: Gateway) -> Way:
+    return way_to(plain, request.param)
+
+
 @pytest.fixture
-def client() -> Iterator[httpx2.Client]:
-    with httpx2.Client(follow_redirects=True, timeout=20, trust_env=False) as made:
+def client(way: Way, plain: Gateway) -> Iterator[httpx2.Client]:
+    with httpx2.Client(**options(way, plain)) as made:
         yield made
 
 
@@ -49,35 +69,37 @@ TABLE: dict[str, Request] = {
 
 
 @pytest.mark.parametrize("request_", TABLE.values(), ids=TABLE)
-def test_the_same_answer(both: Any, client: httpx2.Client, request_: Request) -> None:
+def test_the_same_answer(everywhere: Everywhere, plain: Gateway, request_: Request) -> None:
     changing = {"set-cookie"}  # of /digest-auth, whose last nonce is a new one each time
 
-    def ask(url: str) -> Answer:
-        client.cookies.clear()
-        got = answer(request_(client, url))
+    def ask(way: Way) -> Answer:
+        with httpx2.Client(**options(way, plain)) as client:
+            response = request_(client, way.url)
+        assert response.http_version == ("HTTP/2" if way.is_h2 else "HTTP/1.1")
+        got = answer(response)
         got.headers = [pair for pair in got.headers if pair[0] not in changing]
         return got
 
-    direct, through = both(ask)
-    assert through == direct
-    assert through.status == 200
+    direct, through = everywhere(ask, without={"upgrade"})
+    assert through == dict.fromkeys(through, direct)
+    assert direct.status == 200
 
 
-def test_cookies_come_back(plain: Gateway, client: httpx2.Client) -> None:
-    assert client.get(plain.url + "/cookies/set?a=1&b=two").json() == {"cookies": {"a": "1", "b": "two"}}
-    assert client.get(plain.url + "/cookies/delete?a=").json() == {"cookies": {"b": "two"}}
+def test_cookies_come_back(client: httpx2.Client) -> None:
+    assert client.get("/cookies/set?a=1&b=two").json() == {"cookies": {"a": "1", "b": "two"}}
+    assert client.get("/cookies/delete?a=").json() == {"cookies": {"b": "two"}}
 
 
-def test_pieces_come_one_by_one(plain: Gateway, client: httpx2.Client) -> None:
-    with client.stream("GET", plain.url + "/drip?duration=0.4&numbytes=4&delay=0") as response:
+def test_pieces_come_one_by_one(client: httpx2.Client) -> None:
+    with client.stream("GET", "/drip?duration=0.4&numbytes=4&delay=0") as response:
         pieces = list(response.iter_raw())
     assert pieces == [b"*"] * 4
 
 
-async def test_many_at_once(plain: Gateway) -> None:
-    """A page with a hundred resources, over six connections: each gets its own answer."""
+async def test_many_at_once(way: Way, plain: Gateway) -> None:
+    """A page with a hundred resources, over six connections or one: each gets its own answer."""
     limits = httpx2.Limits(max_connections=6)
-    async with httpx2.AsyncClient(base_url=plain.url, limits=limits, timeout=20, trust_env=False) as client:
+    async with httpx2.AsyncClient(**options(way, plain), limits=limits) as client:
         paths = [f"/anything/{n}" if n % 3 else f"/bytes/{n * 500}?seed={n}" for n in range(100)]
         answers = await asyncio.gather(*(client.get(path) for path in paths))
     for n, response in enumerate(answers):
