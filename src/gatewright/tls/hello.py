@@ -14,7 +14,7 @@ HANDSHAKE: Final = 0x16
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 
 _CLIENT_HELLO = 1
-_ALPN = 16
+_ALPN = b"\x00\x10"  # type of the extension (RFC 7301 section 3.1)
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE ", b"PRI ")
 
 
@@ -25,35 +25,31 @@ def is_http(data: bytes) -> bool:
 
 def offered_protocols(data: bytes) -> tuple[bytes, ...] | None:
     """The protocols that a ClientHello offers by ALPN; None when it offers none, or is not complete in ``data``."""
+    if _ALPN not in data:  # most of those who offer nothing that we speak
+        return None
     try:
         return _offered(data)
-    except IndexError:
+    except IndexError:  # a length leads beyond the end
         return None
 
 
 def _offered(data: bytes) -> tuple[bytes, ...] | None:
-    """As above; a length that leads beyond the end raises IndexError."""
     size = int.from_bytes(data[3:5], "big")
     hello = data[5 : 5 + size]
-    if len(hello) < size or hello[:1] != bytes([_CLIENT_HELLO]):
+    if len(hello) < size or hello[0] != _CLIENT_HELLO:
         return None
     at = 4 + 2 + 32  # its header, the version, the random
     at += 1 + hello[at]  # session id
-    at += 2 + _short(hello, at)  # cipher suites
+    at += 2 + (hello[at] << 8 | hello[at + 1])  # cipher suites
     at += 1 + hello[at]  # compression methods
-    end = at + 2 + _short(hello, at)
+    end = at + 2 + (hello[at] << 8 | hello[at + 1])
     at += 2
     while at < end:
-        kind, length = _short(hello, at), _short(hello, at + 2)
-        at += 4
-        if kind == _ALPN:
-            return _names(hello[at + 2 : at + length])
-        at += length
+        length = hello[at + 2] << 8 | hello[at + 3]
+        if hello[at : at + 2] == _ALPN:
+            return _names(hello[at + 6 : at + 4 + length])
+        at += 4 + length
     return None
-
-
-def _short(data: bytes, at: int) -> int:
-    return data[at] << 8 | data[at + 1]
 
 
 def _names(listed: bytes) -> tuple[bytes, ...]:

@@ -46,8 +46,8 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
     """The TLS of one connection: protocol of its socket, and transport of what speaks HTTP on it."""
 
     __slots__ = (
-        "_begun", "_deaf", "_ended", "_incoming", "_into", "_out", "_over", "_paused", "_read", "_write", "app",
-        "deadline", "listener", "peer", "session", "tcp", "wheel_at", "world",
+        "_begun", "_deaf", "_ended", "_incoming", "_into", "_out", "_over", "_paused", "_peername", "_read", "_write",
+        "app", "deadline", "listener", "peer", "session", "tcp", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -56,6 +56,7 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
         self.tcp: asyncio.Transport = None  # type: ignore[assignment]
         #: Address of the client; what read a PROXY header sets it.
         self.peer = ""
+        self._peername: Any = None
         self.session: Session = None  # type: ignore[assignment]
         self._begun = False
         #: What speaks HTTP here; None until the handshake is complete, and when the connection is gone.
@@ -73,7 +74,7 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self.tcp = tcp = cast("asyncio.Transport", transport)
-        peername = transport.get_extra_info("peername")
+        self._peername = peername = transport.get_extra_info("peername")
         self.peer = peername[0] if isinstance(peername, tuple) else ""
         listener = self.listener
         if not listener.opened(self):
@@ -334,6 +335,8 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """About the socket; ``ssl_object`` about TLS."""
+        if name == "peername":
+            return self._peername  # to ask the system again would cost as much as a request does
         return self.session if name == "ssl_object" else self.tcp.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
