@@ -32,11 +32,11 @@ _MOST_BLOCKS = 16  # forwarded blocks kept per Fields; one route needs one
 class Around:
     """The lines around the one that changes from section to section: in a block to forward they stay the same."""
 
-    __slots__ = ("_lines", "_pairs", "at", "kept")
+    __slots__ = ("at", "kept", "lines", "pairs")
 
     def __init__(self, pairs: tuple[Pair, ...], lines: list[bytes], at: int) -> None:
-        self._pairs = pairs
-        self._lines = lines
+        self.pairs = pairs
+        self.lines = lines
         self.at = at
         #: Names that are dropped → what stands before and behind the line; the latter is None when it goes as well.
         self.kept: dict[frozenset[bytes], tuple[bytes, bytes | None]] = {}
@@ -44,7 +44,7 @@ class Around:
     def split(self, dropped: frozenset[bytes]) -> tuple[bytes, bytes | None]:
         """Make and remember what is to be in ``kept``."""
         at = self.at
-        pieces = zip(self._lines, self._pairs, strict=True)
+        pieces = zip(self.lines, self.pairs, strict=True)
         kept = [b"" if pair[0] in dropped else line + b"\r\n" for line, pair in pieces]
         before, after = b"".join(kept[:at]), b"".join(kept[at + 1 :])
         split = (before, b"\r\n" + after) if kept[at] else (before + after, None)
@@ -57,20 +57,25 @@ class Around:
 class Fields:
     """The header section of one message as it came: immutable, names in lower case, order kept."""
 
-    __slots__ = ("_blocks", "around", "digested", "forwarded", "index", "lines", "not_forwarded", "packed", "pairs")
+    __slots__ = (
+        "_blocks", "_lines", "_pairs", "around", "digested", "distinct", "forwarded", "index", "line", "not_forwarded",
+        "packed",
+    )  # fmt: skip
 
     #: Names that nobody may add when these fields are forwarded: they are written elsewhere.
     ours: ClassVar[frozenset[bytes]] = NONE
 
     def __init__(self, pairs: Iterable[Pair], lines: list[bytes] | None = None) -> None:
-        self.pairs: tuple[Pair, ...] = tuple(pairs)
+        self._pairs: tuple[Pair, ...] = tuple(pairs)
         #: First value of each name.
-        self.index: dict[bytes, bytes] = dict(reversed(self.pairs))
-        #: The checked lines as they came, one for each pair: forwarded in the sender's spelling, and joining them
-        #: costs a third of writing the pairs anew.
-        self.lines = lines
-        #: Set when all lines but one are those of an earlier section.
+        self.index: dict[bytes, bytes] = dict(reversed(self._pairs))
+        #: Forwarded in the sender's spelling, and joining them costs a third of writing the pairs anew.
+        self._lines = lines
+        #: No name stands there twice.
+        self.distinct = len(self.index) == len(self._pairs)
+        #: Set when all lines but one, ``line``, are those of an earlier section.
         self.around: Around | None = None
+        self.line = b""
         self._blocks: dict[frozenset[bytes], bytes] = {}
         #: Names that concern one connection only; parsers of whole messages fill it in.
         self.not_forwarded: frozenset[bytes] = NONE
@@ -81,18 +86,45 @@ class Fields:
         #: See :meth:`digest`.
         self.digested: tuple[bytes | None, bytes] = _NOT_DIGESTED
 
-    def adopt(
-        self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes], around: Around | None = None
-    ) -> None:
-        """Be these fields, whose parts were made elsewhere; takes the place of ``__init__``."""
-        self.pairs = pairs
-        self.index = index
-        self.lines = lines
-        self.around = around
+    def adopt(self, pairs: tuple[Pair, ...], index: dict[bytes, bytes], lines: list[bytes]) -> None:
+        """Be these fields, all of different names, whose parts were made elsewhere; takes the place of ``__init__``."""
+        self._pairs = pairs
+        self._lines = lines
         self._blocks = {}
+        self.vary(None, b"", index)
+
+    def vary(self, around: Around | None, line: bytes, index: dict[bytes, bytes]) -> None:
+        """Be the fields ``around`` a line; takes the place of ``__init__``. Pairs and lines are made when asked for."""
+        self.around = around
+        self.line = line
+        self.index = index
+        self.distinct = True
         self.not_forwarded = NONE
         self.forwarded = self.packed = None
         self.digested = _NOT_DIGESTED
+
+    # cold: mostly nobody asks
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Names and values, in order."""
+        around = self.around
+        if around is None:
+            return self._pairs
+        pairs = list(around.pairs)
+        name = pairs[around.at][0]
+        pairs[around.at] = name, self.index[name]
+        return tuple(pairs)
+
+    # cold: as above
+    @property
+    def lines(self) -> list[bytes] | None:
+        """The checked lines as they came, one for each pair; None where there are none."""
+        around = self.around
+        if around is None:
+            return self._lines
+        lines = around.lines.copy()
+        lines[around.at] = self.line
+        return lines
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of ``name``, in order."""
@@ -115,17 +147,17 @@ class Fields:
         around = self.around
         if around is not None:
             before, after = around.kept.get(dropped) or around.split(dropped)
-            return before if after is None else b"%b%b%b" % (before, self.lines[around.at], after)  # type: ignore[index]
+            return before if after is None else b"%b%b%b" % (before, self.line, after)
         block = self._blocks.get(dropped)
         if block is None:
             block = self._write(dropped)
         return block
 
     def _write(self, dropped: frozenset[bytes]) -> bytes:
-        if self.lines is None:
-            block = b"".join([b"%b: %b\r\n" % pair for pair in self.pairs if pair[0] not in dropped])
+        if self._lines is None:
+            block = b"".join([b"%b: %b\r\n" % pair for pair in self._pairs if pair[0] not in dropped])
         else:
-            kept = [line for line, pair in zip(self.lines, self.pairs, strict=True) if pair[0] not in dropped]
+            kept = [line for line, pair in zip(self._lines, self._pairs, strict=True) if pair[0] not in dropped]
             kept.append(b"")
             block = b"\r\n".join(kept)
         if len(self._blocks) >= _MOST_BLOCKS:

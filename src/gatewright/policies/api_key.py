@@ -70,9 +70,8 @@ class ApiKey(Policy[ApiKeyConfig]):
         """Find the consumer."""
         headers = ex.request.headers
         fields = headers.fields
-        # As many names as fields, and nothing added: no name can be there twice.
         added = headers.added
-        alone = self._only and len(fields.index) == len(fields.pairs) and not (added and _added(added, self._header))
+        alone = self._only and fields.distinct and not (added and _added(added, self._header))
         if alone:
             key = fields.index.get(self._header)
             if key is None or self._header in headers.dropped:
