@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 import json
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import websockets
+from tests.sockets.grpc_peers import Caller, Service, channel
 from websockets.asyncio.server import ServerConnection, serve
 
 from gatewright.ipc.messages import Log
@@ -447,8 +450,8 @@ async def test_a_body_without_a_length_that_is_cut_off_is_not_taken_for_whole(fr
         await connection.send(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
         await connection.released()
         sock = connection.writer.get_extra_info("socket")
-        with ssl.socket.socket(fileno=ssl.socket.dup(sock.fileno())) as copy:
-            copy.shutdown(ssl.socket.SHUT_WR)
+        with socket.socket(fileno=socket.dup(sock.fileno())) as copy:
+            copy.shutdown(socket.SHUT_WR)
         await connection.closed()
 
     async with secured(Origin(behave), authority.server_context("127.0.0.1")) as origin:
@@ -514,3 +517,93 @@ async def test_half_a_tunnel_over_tls_is_the_end_of_it(
             await origin.all_closed()
         assert len(server.records) == 2
     assert caplog.records == []
+
+
+# --- HTTP/2 -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def nghttpd(authority: Authority, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Starts nghttpd with a certificate for 127.0.0.1, one small file and a large one; gives its URL."""
+    if shutil.which("nghttpd") is None:
+        pytest.skip("nghttpd is not installed")
+    folder = tmp_path / "www"
+    folder.mkdir()
+    (folder / "small").write_bytes(b"ok")
+    (folder / "large").write_bytes(bytes(10 * MIB))
+    running: list[asyncio.subprocess.Process] = []
+
+    async def start(*options: str) -> str:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        cert, key = authority.pair("127.0.0.1")
+        command = ["nghttpd", "-a", "127.0.0.1", "-d", str(folder), *options, str(port), str(key), str(cert)]
+        running.append(await asyncio.create_subprocess_exec(*command))
+        await eventually(lambda: listens(port))
+        return f"https://127.0.0.1:{port}"
+
+    yield start
+    for each in running:
+        each.terminate()
+        await each.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_http2_over_tls(front: Any, authority: Authority, nghttpd: Any) -> None:
+    server = await front(await nghttpd(), upstream=tls(authority) + ", protocol: h2" + PATIENT)
+    async with RawClient(server.port) as one, RawClient(server.port) as other:
+        large = asyncio.create_task(one.get(b"/large"))
+        assert [(await other.get(b"/small")).body for _ in range(20)] == [b"ok"] * 20
+        assert len((await large).body) == 10 * MIB
+    (endpoint,) = server.endpoints
+    assert endpoint.pool.created == 1, "all on one connection"
+
+
+async def test_http2_that_is_not_agreed_on(front: Any, authority: Authority) -> None:
+    async with secured(origins.answers(), authority.server_context("127.0.0.1")) as origin:
+        server = await front(origin, upstream=tls(authority) + ", protocol: h2" + PATIENT)
+        async with RawClient(server.port) as client:
+            assert json.loads((await client.get()).body)["reason"] == "upstream.protocol"
+        (note,) = notes(server)
+        assert note["cause"] == "alpn"
+        assert "the endpoint has not agreed to speak h2 (ALPN)" in note["message"]
+        await origin.all_closed()
+
+
+async def test_http2_with_an_expired_certificate(front: Any, authority: Authority) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.pair("127.0.0.1", days=-1))
+    context.set_alpn_protocols(["h2"])
+    async with secured(origins.answers(), context) as origin:
+        server = await front(origin, upstream=tls(authority) + ", protocol: h2" + PATIENT)
+        await refused(server, "expired", "certificate has expired")
+
+
+async def test_grpc_with_a_certificate_of_ours(front: Any, authority: Authority) -> None:
+    cert, key = authority.pair("127.0.0.1")
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), cert.read_bytes())], authority.ca_path.read_bytes(), require_client_auth=True
+    )
+    own_cert, own_key = authority.client_pair()
+    own = f', cert: "{own_cert}", key: "{own_key}"'
+    async with Service(credentials=credentials) as service:
+        server = await front(service, upstream=tls(authority, own) + ", protocol: grpc" + PATIENT)
+        async with channel(server) as to:
+            assert await Caller(to).unary("Echo", b"hello") == b"hello"
+        without = await front(service, upstream=tls(authority) + ", protocol: grpc" + PATIENT)
+        answer = await get(without)  # whether the alert comes through is up to gRPC's closing of the connection
+        assert json.loads(answer.body)["reason"] in {"upstream.tls", "upstream.protocol"}
+        (log,) = [each for each in without.messages if isinstance(each, Log)]
+        assert "certificate" in str(log.fields)
+
+
+async def test_plain_http2_that_is_none(front: Any) -> None:
+    async with origins.answers() as origin:
+        server = await front(origin, upstream=", protocol: h2" + PATIENT)
+        async with RawClient(server.port) as client:
+            assert json.loads((await client.get()).body)["reason"] == "upstream.protocol"

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gatewright.proxy import ports
+from gatewright.tls.client import failure_of
 from gatewright.wire.h2 import errors, frames
 from gatewright.wire.h2.connection import FIRST, H2Connection
 from gatewright.wire.h2.errors import H2Error
@@ -97,7 +98,15 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whoever's doing."""
-        self._gone(ports.PROTOCOL)
+        refusal = failure_of(exc) if exc is not None and self.pool.tls is not None else None
+        if refusal is not None:  # in TLS 1.3 an endpoint that does not accept our certificate says so only now
+            self.world.insecure(self.pool, refusal)
+        elif self.alive and self.awaited and not self.ready:
+            detail = "it has closed the connection instead of speaking HTTP/2"
+            if self.pool.tls is not None:
+                detail += "; it may want a certificate of ours"
+            self.world.note("upstream.protocol", endpoint=self.pool.endpoint.key, detail=detail)
+        self._gone(ports.PROTOCOL if refusal is None else ports.TLS)
 
     def _gone(self, condition: str) -> None:
         """Tell the pool and the exchanges, once. ``condition``: why, where the connection never got ready."""
