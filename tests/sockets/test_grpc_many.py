@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tests.sockets.grpc_peers import OPTIONS, SERVICE, Caller, Gateway, Service, channel, failure
+from tests.sockets.grpc_peers import OPTIONS, SERVICE, Caller, Gateway, Service, channel, configuration, failure
 
 from gatewright.proxy.families import RETRIES
 from gatewright.testing.certs import Authority
@@ -240,6 +240,38 @@ async def test_a_slow_stream_does_not_hold_up_others_on_its_connection(gateway: 
         for n in range(20):
             assert await Caller(to).unary("Echo", b"%d" % n, timeout=5.0) == b"%d" % n
         slow.cancel()
+
+
+# --- changes while calls are open ---------------------------------------------------------------------------------------
+
+
+async def test_a_stream_outlives_a_new_configuration(gateway: Gateway, three: list[Service]) -> None:
+    server = await gateway(three[0])
+    async with channel(server) as to:
+        call = Caller(to).chat("Chat")
+        await call.write(b"one")
+        assert await call.read() == b"ONE"
+        await server.apply(configuration(three[1], route=", timeout: 5s"))
+        await call.write(b"two")
+        assert await call.read() == b"TWO"  # from where it began
+        assert await Caller(to).unary("Name") == b"b"  # on the same connection
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_open_calls_end_in_peace_when_the_gateway_stops(gateway: Gateway, three: list[Service]) -> None:
+    server = await gateway(three[0])
+    async with channel(server) as to:
+        unary, stream = Caller(to).unary("Wait", b"done"), Caller(to).stream("Watch", b"last")
+        assert await stream.read() == b"first"
+        await eventually(lambda: three[0].calls["Wait"] == 1)
+        stopping = asyncio.create_task(server.plane.drain(10.0))
+        await eventually(lambda: all(listener.closing for listener in server.plane._listeners.values()))
+        three[0].release.set()
+        assert await unary == b"done"
+        assert await stream.read() == b"last"
+        assert await stream.read() is grpc.aio.EOF
+        await stopping
 
 
 # --- other peers ------------------------------------------------------------------------------------------------------

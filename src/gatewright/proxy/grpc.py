@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gatewright.http.fields import kind_of_call
 from gatewright.http.head import ResponseHead
 from gatewright.http.headers import Headers, Pair
 
@@ -206,10 +205,8 @@ def pushback(retry_after: bytes) -> bytes | None:
 
 
 def code_of(status: int, fields: Fields) -> int:
-    """The status that a response's head tells; -1 when it stands in the trailers, which are still to come."""
+    """The status that a response's head tells; -1 when it stands in the trailers, which are still to come. Hot."""
     value = fields.index.get(b"grpc-status")
     if value is not None:
         return CODES.get(value, UNKNOWN)
-    if status == 200 and kind_of_call(fields.index.get(b"content-type", b"")):
-        return -1
-    return FOREIGN.get(status, UNKNOWN)
+    return -1 if status == 200 else FOREIGN.get(status, UNKNOWN)

@@ -123,6 +123,9 @@ class GrpcExchange(Exchange):
             if name == b"grpc-status":
                 self.code = grpc.CODES.get(value, grpc.UNKNOWN)
                 break
+        else:
+            if self.code < 0:
+                self.code = grpc.UNKNOWN
         return Exchange.on_response_end(self, trailers)
 
     def release(self, outcome: int, reason: str, now: float) -> None:

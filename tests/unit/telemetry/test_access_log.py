@@ -49,8 +49,9 @@ def test_sampling_spares_failures(tmp_path: Path, finished: Make) -> None:
     log = AccessLog(Spec(to=str(path), sample=0.1), ManualClock(), rand=lambda: next(numbers))
     for status, reason in ((200, ""), (200, ""), (301, ""), (404, ""), (502, "upstream.reset"), (200, "client.gone")):
         log.append(finished(status=status, reason=reason))
+    log.append(finished(grpc_status="NOT_FOUND"))
     log.close()
-    assert [line["status"] for line in lines_of(path)] == [200, 301, 404, 502, 200]
+    assert [line["status"] for line in lines_of(path)] == [200, 301, 404, 502, 200, 200]
 
 
 def test_off_is_off(finished: Make) -> None:
