@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 from tests.h2.origins import OK, listener
 from tests.h2.raw import (
+    ACK,
     CALM,
     CANCEL,
     END_HEADERS,
@@ -30,6 +31,7 @@ from tests.h2.raw import (
     settings,
     window_update,
 )
+from tests.h2.upstreams import Script, requests
 
 from gatewright.proxy.families import REFUSED
 from gatewright.snapshot import model
@@ -229,6 +231,20 @@ def test_a_silent_client_with_a_request_in_flight_is_asked_and_then_given_up(rig
     assert [record.reason for record in rig.records] == ["client.gone"]
 
 
+def test_a_silent_client_that_says_it_is_there_is_kept(rig: Rig) -> None:
+    bench = Bench(rig, idle_timeout=20.0)
+    bench.send(headers(1, GET))
+    origin = bench.accept()
+    origin.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nh")
+    for asked in range(1, 5):
+        rig.advance(61.0)
+        bench.raw.read()
+        assert len(bench.raw.of(PING)) == asked
+        bench.send(ping(bench.raw.of(PING)[-1].payload, ACK))
+    origin.send(b"ello")
+    bench.raw.until(lambda: bench.raw.ended(1))
+
+
 def test_a_client_that_never_acknowledges_the_limit_of_streams(rig: Rig) -> None:
     """Until it does, it may not have known; but that is no excuse for ever."""
     bench = Bench(rig, greets=False, streams=10)
@@ -284,3 +300,21 @@ def test_a_stalled_window_is_reset_in_time_and_only_that_stream(rig: Rig) -> Non
     bench.send(data(3, b"x"))
     second.send(b"HTTP/1.1 204 No Content\r\n\r\n")
     bench.raw.until(lambda: bench.raw.ended(3))
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_silent_endpoint_is_asked_and_then_given_up(rig: Rig, answers: bool) -> None:
+    script = Script(rig)
+    client = script.ask(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    endpoint = script.accept()
+    (asked,) = requests(endpoint)
+    endpoint.send(headers(asked.stream, [(b":status", b"200"), (b"content-length", b"5")], END_HEADERS))
+    rig.advance(31.0)
+    endpoint.read()
+    assert len(endpoint.of(PING)) == 1
+    if answers:
+        endpoint.send(ping(endpoint.of(PING)[0].payload, ACK))
+    rig.advance(21.0)
+    endpoint.send(data(asked.stream, b"hello"))
+    assert client.received.endswith(b"hello") == answers
+    assert client.closed != answers

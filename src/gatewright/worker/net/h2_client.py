@@ -380,13 +380,13 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
 
     def _still_there(self, now: float) -> float:
         """Ask an endpoint that has been silent for long; when to look again."""
-        silent = now - self.heard
-        if silent >= _SILENCE + _PATIENCE:
-            self.transport.abort()
-            self._gone(ports.RESET)
-            return now
-        if silent >= _SILENCE:
+        look = self.heard + _SILENCE
+        if now >= look:
+            look += _PATIENCE
+            if now >= look:
+                self.transport.abort()
+                self._gone(ports.RESET)
+                return now
             self.out.append(frames.ping(b"\0" * 8))
             self.touch()
-        due = min(call.deadline for call in self.streams.values())
-        return min(due, max(now, self.heard + _SILENCE) + _PATIENCE)
+        return min(look, *[call.deadline for call in self.streams.values()])

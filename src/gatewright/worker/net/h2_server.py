@@ -32,6 +32,7 @@ _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
 _DRAINING = b"draining"
 _ANY_STREAM = 0x7FFFFFFF
+_FOREVER = float("inf")
 
 #: What a connection is doing. TOLD: the client knows that we go away. LEAVING: we take no more requests.
 OPEN, TOLD, LEAVING, CLOSED = range(4)
@@ -44,8 +45,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
 
     __slots__ = (
         "blocked_writing", "deadline", "dirty", "eof", "heard", "idle_at", "last_stream", "listener", "most_streams",
-        "opened", "peer", "preface", "reader", "requests", "scheme", "state", "tls", "told_at", "transport", "wheel_at",
-        "world",
+        "opened", "patient_until", "peer", "preface", "reader", "requests", "scheme", "state", "tls", "told_at",
+        "transport", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -69,6 +70,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         #: There is something to write, and the world knows. The client does not read what was written.
         self.dirty = False
         self.blocked_writing = False
+        #: How long a client that does not read is waited for.
+        self.patient_until = _FOREVER
         self.eof = False
         self.deadline = 0.0
         self.wheel_at = 0
@@ -189,6 +192,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     def _open(self, stream_id: int, seen: RequestSeen | None, end: int) -> H2Stream | None:
         """A new stream, if the connection takes one more."""
         if self.state == LEAVING:
+            self._chatter()
             return None  # the client knows that nobody has looked at this one
         if len(self.streams) >= self.most_streams:
             self._too_many(stream_id)
@@ -259,11 +263,12 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.stream_error(stream_id, errors.PROTOCOL_ERROR)
 
     def _too_many(self, stream_id: int) -> None:
-        """More streams than allowed. A client that does not know the limit yet is not to blame."""
+        """More streams than allowed. A client that does not know the limit yet is hardly to blame."""
         self.world.stats.count(REFUSED, "h2_streams")
         if self.acknowledged:
             self.refuse(stream_id, errors.REFUSED_STREAM)
         else:
+            self._chatter()
             self.reset(stream_id, errors.REFUSED_STREAM)
 
     # --- what the codec asks and tells --------------------------------------------------------------------------------
@@ -321,11 +326,13 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
                 stream.tunnelled.pause(client=False)
             elif exchange is not None and exchange.conn is not None:
                 exchange.conn.pause()
-        self.need(self.world.now + self.listener.limits.idle_timeout)
+        self.patient_until = self.world.now + self.listener.limits.idle_timeout
+        self.need(self.patient_until)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self.blocked_writing = False
+        self.patient_until = _FOREVER
         for stream in tuple(self.streams.values()):
             stream.go_on()
         if self.opened:
@@ -354,8 +361,12 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
 
     def give_up(self) -> None:
         """The time for ending in order is over."""
+        self._drop("listener.draining")
+
+    def _drop(self, reason: str) -> None:
+        """End the connection without a word, which nobody would read in time."""
         self.transport.abort()
-        self._end_streams("listener.draining")
+        self._end_streams(reason)
 
     def _fail(self, error: H2Error, reason: str) -> None:
         """The connection cannot go on: say why, and close so that the client reads it."""
@@ -403,35 +414,37 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     def on_deadline(self, now: float) -> None:
         """Look what is due: of the streams, or of the connection."""
         if self.state == CLOSED:
-            self.transport.abort()
-            return
+            return self.transport.abort()
+        if now >= self.patient_until:
+            return self._drop("client.stalled")
         if self.state == TOLD and now - self.told_at >= _NOTICE:
             self._leave()
         for stream in tuple(self.streams.values()):
             if stream.deadline <= now:
                 stream.on_deadline(now)
         if self.state == CLOSED:
-            return
-        if not self.streams:
-            if now >= self.idle_at:
-                self.out.append(frames.goaway(self.last_stream, errors.NO_ERROR))
-                self.close()
-                return
-            due = self.idle_at
-        else:
+            return None
+        if self.streams:
             due = self._still_there(now)
-        self.deadline = due
+        elif now >= self.idle_at:
+            self.out.append(frames.goaway(self.last_stream, errors.NO_ERROR))
+            return self.close()
+        else:
+            due = self.idle_at
         if self.state == TOLD:
-            self.deadline = min(due, self.told_at + _NOTICE)
+            due = min(due, self.told_at + _NOTICE)
+        self.deadline = min(due, self.patient_until)
         self.world.watch(self)
+        return None
 
     def _still_there(self, now: float) -> float:
         """Ask a client that has been silent for long; when to look again."""
-        silent = now - self.heard
-        if silent >= _SILENCE + _PATIENCE:
-            self.give_up()
-        elif silent >= _SILENCE:
+        look = self.heard + _SILENCE
+        if now >= look:
+            look += _PATIENCE
+            if now >= look:
+                self._drop("client.gone")
+                return now
             self.out.append(frames.ping(b"\0" * 8))
             self.touch()
-        due = min(stream.deadline for stream in self.streams.values()) if self.streams else now
-        return min(due, max(now, self.heard + _SILENCE) + _PATIENCE)
+        return min(look, *[stream.deadline for stream in self.streams.values()])
