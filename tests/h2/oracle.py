@@ -189,7 +189,7 @@ class Oracle:
     def reset(self, stream: Heard, code: int = 8) -> None:
         """Give a stream up."""
         self.pump()  # the library does not expect 1xx on a stream that it has reset
-        if self.over or stream.reset is not None:
+        if self.over or stream.reset is not None or (stream.ended and stream.finished):
             return
         stream.out.clear()
         stream.reset = code
