@@ -36,8 +36,8 @@ class Orders:
             time.sleep(1)
 
 
-def serve(name: str, port: int) -> grpc.Server:
-    """Start a server."""
+def serve(name: str, port: int) -> tuple[grpc.Server, int]:
+    """Start a server. Returns it and its port, for 0 is any that is free."""
     orders = Orders(name)
     server = grpc.server(futures.ThreadPoolExecutor(8))
     handlers = {
@@ -45,14 +45,14 @@ def serve(name: str, port: int) -> grpc.Server:
         "Watch": grpc.unary_stream_rpc_method_handler(orders.watch),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Orders", handlers),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    taken = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return server
+    return server, taken
 
 
 def main() -> None:
     """Serve on the ports that gateway.yaml names."""
-    for server in [serve("first", 50051), serve("second", 50052)]:
+    for server, _ in [serve("first", 50051), serve("second", 50052)]:
         server.wait_for_termination()
 
 

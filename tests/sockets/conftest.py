@@ -73,7 +73,7 @@ async def service() -> AsyncIterator[grpc_peers.Service]:
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[grpc_peers.Gateway]:
+async def grpc_gateway() -> AsyncIterator[grpc_peers.Gateway]:
     """Puts a gateway in front of gRPC services; in the end nothing may be in use and no bug reported."""
     async with AsyncExitStack() as stack:
         made: list[DataPlaneServer] = []

@@ -24,26 +24,26 @@ async def messages(*each: bytes) -> AsyncIterator[bytes]:
 # --- the four kinds ---------------------------------------------------------------------------------------------------
 
 
-async def test_one_message_each_way(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service)
+async def test_one_message_each_way(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service)
     async with channel(server) as to:
         assert await Caller(to).unary("Echo", b"hello") == b"hello"
     record = await server.record()
     assert (record.status, record.grpc_status, record.protocol, record.reason) == (200, "OK", "grpc", "")
 
 
-async def test_many_messages_back(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_many_messages_back(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         assert [each async for each in Caller(to).stream("Count", b"500")] == [b"%d" % n for n in range(500)]
 
 
-async def test_many_messages_there(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_many_messages_there(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         assert await Caller(to).collect("Sum", messages(*(b"%d" % n for n in range(500)))) == b"124750"
 
 
-async def test_messages_both_ways_at_their_own_pace(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_messages_both_ways_at_their_own_pace(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         call = Caller(to).chat("Chat")
         for word in (b"one", b"two", b"three"):
             await call.write(word)
@@ -53,24 +53,24 @@ async def test_messages_both_ways_at_their_own_pace(gateway: Gateway, service: S
         assert await call.code() is StatusCode.OK
 
 
-async def test_empty_messages_and_empty_streams(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_empty_messages_and_empty_streams(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         caller = Caller(to)
         assert await caller.unary("Echo", b"") == b""
         assert [each async for each in caller.stream("Count", b"0")] == []
         assert await caller.collect("Sum", messages()) == b"0"
 
 
-async def test_large_messages(gateway: Gateway, service: Service) -> None:
+async def test_large_messages(grpc_gateway: Gateway, service: Service) -> None:
     """Larger than every window and than the listener's limit for bodies of other requests."""
-    server = await gateway(service, listener=", limits: {body: 1MiB}")
+    server = await grpc_gateway(service, listener=", limits: {body: 1MiB}")
     large = bytes(range(256)) * (64 * 1024)  # 16 MiB
     async with channel(server) as to:
         assert await Caller(to).unary("Echo", large, timeout=30.0) == large
 
 
-async def test_compressed_messages_pass_untouched(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service)
+async def test_compressed_messages_pass_untouched(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service)
     async with channel(server) as to:
         text = b"squeeze " * 10_000
         assert await Caller(to).unary("Echo", text, compression=grpc.Compression.Gzip) == text
@@ -80,10 +80,10 @@ async def test_compressed_messages_pass_untouched(gateway: Gateway, service: Ser
 # --- metadata ---------------------------------------------------------------------------------------------------------
 
 
-async def test_metadata_passes_both_ways_first_and_last(gateway: Gateway, service: Service) -> None:
+async def test_metadata_passes_both_ways_first_and_last(grpc_gateway: Gateway, service: Service) -> None:
     binary = bytes(range(256))
     mine = (("x-echo", "one"), ("x-echo", "two"), ("x-echo-bin", binary), ("x-echo-bin", b""), ("x-echo-empty", ""))
-    async with channel(await gateway(service)) as to:
+    async with channel(await grpc_gateway(service)) as to:
         call = Caller(to).unary("Echo", metadata=mine)
         await call
         first, last = await call.initial_metadata(), await call.trailing_metadata()
@@ -98,8 +98,8 @@ async def test_metadata_passes_both_ways_first_and_last(gateway: Gateway, servic
 
 
 @pytest.mark.parametrize("code", [code for code in StatusCode if code is not StatusCode.OK])
-async def test_statuses_of_the_service_pass(gateway: Gateway, service: Service, code: StatusCode) -> None:
-    server = await gateway(service)
+async def test_statuses_of_the_service_pass(grpc_gateway: Gateway, service: Service, code: StatusCode) -> None:
+    server = await grpc_gateway(service)
     async with channel(server) as to:
         error = await failure(Caller(to).unary("Fail", code.name.encode()))
     assert (error.code(), error.details()) == (code, f"{code.name} \u00fcber 100%")
@@ -109,8 +109,8 @@ async def test_statuses_of_the_service_pass(gateway: Gateway, service: Service, 
     assert (record.status, record.grpc_status, record.reason) == (200, code.name, "")
 
 
-async def test_a_status_behind_messages(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_a_status_behind_messages(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         call = Caller(to).stream("Break", b"DATA_LOSS")
         got = [await call.read(), await call.read()]
         assert got == [b"one", b"two"]
@@ -118,28 +118,28 @@ async def test_a_status_behind_messages(gateway: Gateway, service: Service) -> N
     assert (error.code(), error.details()) == (StatusCode.DATA_LOSS, "in the middle")
 
 
-async def test_a_service_that_ends_early_while_the_client_sends(gateway: Gateway, service: Service) -> None:
+async def test_a_service_that_ends_early_while_the_client_sends(grpc_gateway: Gateway, service: Service) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 10_000
             await asyncio.sleep(0)
 
-    async with channel(await gateway(service)) as to:
+    async with channel(await grpc_gateway(service)) as to:
         error = await failure(Caller(to).collect("Refuse", endless()))
         assert (error.code(), error.details()) == (StatusCode.RESOURCE_EXHAUSTED, "enough")
         assert await Caller(to).unary("Echo", b"next") == b"next"
 
 
-async def test_an_unknown_method_is_the_services_to_refuse(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_an_unknown_method_is_the_services_to_refuse(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         assert (await failure(Caller(to).unary("Nothing"))).code() is StatusCode.UNIMPLEMENTED
 
 
 # --- deadlines and cancellation ---------------------------------------------------------------------------------------
 
 
-async def test_the_service_sees_the_clients_deadline(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service)) as to:
+async def test_the_service_sees_the_clients_deadline(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service)) as to:
         await Caller(to).unary("Echo", timeout=8.0)
         await Caller(to).unary("Echo", timeout=None)
     (_, left), (_, never) = service.seen
@@ -148,8 +148,8 @@ async def test_the_service_sees_the_clients_deadline(gateway: Gateway, service: 
     assert never is None or never > 1e6
 
 
-async def test_the_routes_time_shortens_the_deadline(gateway: Gateway, service: Service) -> None:
-    async with channel(await gateway(service, route=", timeout: 3s")) as to:
+async def test_the_routes_time_shortens_the_deadline(grpc_gateway: Gateway, service: Service) -> None:
+    async with channel(await grpc_gateway(service, route=", timeout: 3s")) as to:
         await Caller(to).unary("Echo", timeout=60.0)
         await Caller(to).unary("Echo", timeout=None)
     for _, left in service.seen:
@@ -157,8 +157,8 @@ async def test_the_routes_time_shortens_the_deadline(gateway: Gateway, service: 
         assert 1.5 < left <= 3.1
 
 
-async def test_the_gateway_ends_a_call_at_the_routes_deadline(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service, route=", timeout: 300ms")
+async def test_the_gateway_ends_a_call_at_the_routes_deadline(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service, route=", timeout: 300ms")
     async with channel(server) as to:
         error = await failure(Caller(to).unary("Wait"))
         assert error.code() is StatusCode.DEADLINE_EXCEEDED
@@ -167,8 +167,8 @@ async def test_the_gateway_ends_a_call_at_the_routes_deadline(gateway: Gateway, 
     assert record.grpc_status == "DEADLINE_EXCEEDED"
 
 
-async def test_a_stream_is_ended_at_the_routes_deadline_with_a_status(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service, route=", timeout: 300ms")
+async def test_a_stream_is_ended_at_the_routes_deadline_with_a_status(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service, route=", timeout: 300ms")
     async with channel(server) as to:
         call = Caller(to).stream("Watch")
         assert await call.read() == b"first"
@@ -177,8 +177,8 @@ async def test_a_stream_is_ended_at_the_routes_deadline_with_a_status(gateway: G
     assert (await server.record()).grpc_status == "DEADLINE_EXCEEDED"
 
 
-async def test_a_client_that_gives_up_is_felt_by_the_service(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service)
+async def test_a_client_that_gives_up_is_felt_by_the_service(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service)
     async with channel(server) as to:
         for begin in (Caller(to).unary, Caller(to).stream, Caller(to).chat):
             service.started.clear()
@@ -193,8 +193,8 @@ async def test_a_client_that_gives_up_is_felt_by_the_service(gateway: Gateway, s
     assert {(record.grpc_status, record.reason) for record in server.records} == {("CANCELLED", "client.gone")}
 
 
-async def test_a_client_that_is_gone_is_felt_by_the_service(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service)
+async def test_a_client_that_is_gone_is_felt_by_the_service(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service)
     to = channel(server)
     call = Caller(to).stream("Watch")
     assert await call.read() == b"first"
@@ -203,9 +203,9 @@ async def test_a_client_that_is_gone_is_felt_by_the_service(gateway: Gateway, se
     assert (await server.record()).grpc_status == "CANCELLED"
 
 
-async def test_a_service_that_dies_in_the_middle_is_a_status(gateway: Gateway) -> None:
+async def test_a_service_that_dies_in_the_middle_is_a_status(grpc_gateway: Gateway) -> None:
     async with Service() as service:
-        server = await gateway(service)
+        server = await grpc_gateway(service)
         async with channel(server) as to:
             call = Caller(to).stream("Watch")
             assert await call.read() == b"first"
@@ -228,11 +228,11 @@ async def test_a_service_that_dies_in_the_middle_is_a_status(gateway: Gateway) -
     ],
 )  # fmt: skip
 async def test_refusals_are_statuses(
-    gateway: Gateway, service: Service, additions: dict[str, str], code: StatusCode, reason: str, status: int
+    grpc_gateway: Gateway, service: Service, additions: dict[str, str], code: StatusCode, reason: str, status: int
 ) -> None:
     if reason == "route.none":
         additions = {"route": ", listeners: [other]", "listener": '}, {name: other, bind: "127.0.0.1:0"'}
-    server = await gateway(service, **additions)
+    server = await grpc_gateway(service, **additions)
     async with channel(server) as to:
         error = await failure(Caller(to).unary("Echo", b"hello" * 1000))
     assert error.code() is code
@@ -242,8 +242,8 @@ async def test_refusals_are_statuses(
     assert not service.calls
 
 
-async def test_a_rate_limit_tells_when_to_come_back(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service, route=", policies: [{rate_limit: {limit: 1/m, by: address}}]")
+async def test_a_rate_limit_tells_when_to_come_back(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service, route=", policies: [{rate_limit: {limit: 1/m, by: address}}]")
     async with channel(server) as to:
         await Caller(to).unary("Echo")
         error = await failure(Caller(to).unary("Echo"))
@@ -255,8 +255,8 @@ async def test_a_rate_limit_tells_when_to_come_back(gateway: Gateway, service: S
     assert metadata.get("grpc-retry-pushback-ms") == str(seconds * 1000)
 
 
-async def test_nobody_there(gateway: Gateway) -> None:
-    server = await gateway("http://127.0.0.1:1")
+async def test_nobody_there(grpc_gateway: Gateway) -> None:
+    server = await grpc_gateway("http://127.0.0.1:1")
     async with channel(server) as to:
         error = await failure(Caller(to).unary("Echo"))
     assert error.code() is StatusCode.UNAVAILABLE
@@ -264,8 +264,8 @@ async def test_nobody_there(gateway: Gateway) -> None:
     assert (await server.record()).status == 502
 
 
-async def test_a_service_that_does_not_answer_in_time(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service, upstream=", timeouts: {first_byte: 200ms}")
+async def test_a_service_that_does_not_answer_in_time(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service, upstream=", timeouts: {first_byte: 200ms}")
     async with channel(server) as to:
         error = await failure(Caller(to).unary("Wait"))
     assert error.code() is StatusCode.DEADLINE_EXCEEDED
@@ -273,8 +273,8 @@ async def test_a_service_that_does_not_answer_in_time(gateway: Gateway, service:
     await asyncio.wait_for(service.cancelled.wait(), 5)
 
 
-async def test_calls_are_counted(gateway: Gateway, service: Service) -> None:
-    server = await gateway(service, route=", grpc: {count_methods: true}")
+async def test_calls_are_counted(grpc_gateway: Gateway, service: Service) -> None:
+    server = await grpc_gateway(service, route=", grpc: {count_methods: true}")
     async with channel(server) as to:
         await Caller(to).unary("Echo")
         await failure(Caller(to).unary("Fail", b"NOT_FOUND"))

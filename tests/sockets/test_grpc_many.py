@@ -33,8 +33,8 @@ async def three() -> AsyncIterator[list[Service]]:
 # --- whom a call goes to ----------------------------------------------------------------------------------------------
 
 
-async def test_each_call_of_one_connection_goes_to_the_next_server(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(*three)
+async def test_each_call_of_one_connection_goes_to_the_next_server(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(*three)
     async with channel(server) as to:
         names = Counter([await Caller(to).unary("Name") for _ in range(30)])
     assert names == {b"a": 10, b"b": 10, b"c": 10}
@@ -42,8 +42,8 @@ async def test_each_call_of_one_connection_goes_to_the_next_server(gateway: Gate
     assert [len(service.peers) for service in three] == [1, 1, 1]  # one connection each, for all of their calls
 
 
-async def test_calls_at_the_same_time_are_spread_too(gateway: Gateway, three: list[Service]) -> None:
-    async with channel(await gateway(*three, upstream=", balance: least_connections")) as to:
+async def test_calls_at_the_same_time_are_spread_too(grpc_gateway: Gateway, three: list[Service]) -> None:
+    async with channel(await grpc_gateway(*three, upstream=", balance: least_connections")) as to:
         calls = [Caller(to).unary("Wait") for _ in range(30)]
         await eventually(lambda: sum(service.calls["Wait"] for service in three) == 30)
         assert [service.calls["Wait"] for service in three] == [10, 10, 10]
@@ -52,12 +52,12 @@ async def test_calls_at_the_same_time_are_spread_too(gateway: Gateway, three: li
         await asyncio.gather(*calls)
 
 
-async def test_routes_by_service_and_method(gateway: Gateway, three: list[Service]) -> None:
+async def test_routes_by_service_and_method(grpc_gateway: Gateway, three: list[Service]) -> None:
     more = """
   - {name: one, match: {paths: ["/test.Service/Echo"]}, respond: {status: 503}}
   - {name: service, match: {paths: ["/other.Service/*"], headers: {x-tenant: acme}}, to: up}
 """
-    server = await gateway(*three, more=more)
+    server = await grpc_gateway(*three, more=more)
     async with channel(server) as to:
         assert (await failure(Caller(to).unary("Echo"))).code() is StatusCode.UNAVAILABLE
         assert await Caller(to).unary("Name")
@@ -71,8 +71,8 @@ async def test_routes_by_service_and_method(gateway: Gateway, three: list[Servic
 RETRIES_ON = "{attempts: 2, on: [grpc_unavailable], backoff: 1ms}"
 
 
-async def test_a_call_is_made_again_until_it_succeeds(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(*three, retries=RETRIES_ON.replace("2", "3"))
+async def test_a_call_is_made_again_until_it_succeeds(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(*three, retries=RETRIES_ON.replace("2", "3"))
     for service in three:
         service.failures = 1
     async with channel(server) as to:
@@ -84,8 +84,8 @@ async def test_a_call_is_made_again_until_it_succeeds(gateway: Gateway, three: l
     assert (retried[0].split("\x1f")[1:], retried[1]) == (["up", "grpc_unavailable"], 3)
 
 
-async def test_the_last_failure_is_the_clients(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(*three, retries=RETRIES_ON)
+async def test_the_last_failure_is_the_clients(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(*three, retries=RETRIES_ON)
     for service in three:
         service.failures = 1
     async with channel(server) as to:
@@ -93,15 +93,15 @@ async def test_the_last_failure_is_the_clients(gateway: Gateway, three: list[Ser
     assert (error.code(), error.details()) == (StatusCode.UNAVAILABLE, "not yet")
 
 
-async def test_other_statuses_are_not_tried_again(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(*three, retries=RETRIES_ON)
+async def test_other_statuses_are_not_tried_again(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(*three, retries=RETRIES_ON)
     async with channel(server) as to:
         await failure(Caller(to).unary("Fail", b"INTERNAL"))
     assert (await server.record()).tries == 1
 
 
-async def test_a_server_that_is_gone_is_passed_over(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(*three, retries=RETRIES_ON, upstream=", health: {passive: {consecutive_failures: 1}}")
+async def test_a_server_that_is_gone_is_passed_over(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(*three, retries=RETRIES_ON, upstream=", health: {passive: {consecutive_failures: 1}}")
     async with channel(server) as to:
         for _ in range(3):
             await Caller(to).unary("Name")
@@ -110,8 +110,8 @@ async def test_a_server_that_is_gone_is_passed_over(gateway: Gateway, three: lis
     assert set(names) == {b"b", b"c"}
 
 
-async def test_a_server_that_answers_unavailable_is_ejected(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(*three, upstream=", health: {passive: {consecutive_failures: 2}}")
+async def test_a_server_that_answers_unavailable_is_ejected(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(*three, upstream=", health: {passive: {consecutive_failures: 2}}")
     three[0].failures = 1000
     async with channel(server) as to:
         for _ in range(8):
@@ -125,9 +125,9 @@ async def test_a_server_that_answers_unavailable_is_ejected(gateway: Gateway, th
     assert three[0].calls["Flaky"] == before == 2
 
 
-async def test_the_breaker_opens_and_says_when_to_come_back(gateway: Gateway, three: list[Service]) -> None:
+async def test_the_breaker_opens_and_says_when_to_come_back(grpc_gateway: Gateway, three: list[Service]) -> None:
     breaker = ", circuit_breaker: {consecutive_failures: 3, open_for: 10s}, health: {passive: off}"
-    server = await gateway(three[0], upstream=breaker)
+    server = await grpc_gateway(three[0], upstream=breaker)
     async with channel(server) as to:
         for _ in range(3):
             await failure(Caller(to).unary("Fail", b"UNAVAILABLE"))
@@ -142,9 +142,9 @@ async def test_the_breaker_opens_and_says_when_to_come_back(gateway: Gateway, th
 # --- many at a time ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_thousand_streams(gateway: Gateway, three: list[Service]) -> None:
+async def test_a_thousand_streams(grpc_gateway: Gateway, three: list[Service]) -> None:
     """Over ten connections, all open at once, each with messages of its own."""
-    server = await gateway(*three)
+    server = await grpc_gateway(*three)
     async with AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(channel(server)) for _ in range(10)]
         calls = [Caller(channels[n % 10]).chat("Chat", timeout=50.0) for n in range(1000)]
@@ -162,9 +162,9 @@ async def test_a_thousand_streams(gateway: Gateway, three: list[Service]) -> Non
 
 
 async def test_more_calls_than_one_connection_may_have_wait_for_their_turn(
-    gateway: Gateway, three: list[Service]
+    grpc_gateway: Gateway, three: list[Service]
 ) -> None:
-    server = await gateway(three[0], listener=", limits: {streams: 10}")
+    server = await grpc_gateway(three[0], listener=", limits: {streams: 10}")
     async with channel(server) as to:
         calls = [Caller(to).unary("Wait", b"%d" % n, timeout=30.0) for n in range(50)]
         await eventually(lambda: three[0].calls["Wait"] == 10)
@@ -172,9 +172,9 @@ async def test_more_calls_than_one_connection_may_have_wait_for_their_turn(
         assert await asyncio.gather(*calls) == [b"%d" % n for n in range(50)]
 
 
-async def test_the_largest_message_that_listeners_take_from_others(gateway: Gateway, three: list[Service]) -> None:
+async def test_the_largest_message_that_listeners_take_from_others(grpc_gateway: Gateway, three: list[Service]) -> None:
     """64 MiB each way, more than the limit for the bodies of other requests."""
-    server = await gateway(three[0])
+    server = await grpc_gateway(three[0])
     large = bytes(64 * 1024 * 1024 + 1)
     async with channel(server) as to:
         assert len(await Caller(to).unary("Echo", large, timeout=50.0)) == len(large)
@@ -183,8 +183,8 @@ async def test_the_largest_message_that_listeners_take_from_others(gateway: Gate
 # --- pace -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_that_does_not_read_holds_the_server_back(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(three[0])
+async def test_a_client_that_does_not_read_holds_the_server_back(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(three[0])
     async with channel(server, ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", PIECE)) as to:
         call = Caller(to).stream("Flood", timeout=30.0)
         for _ in range(3):
@@ -198,8 +198,8 @@ async def test_a_client_that_does_not_read_holds_the_server_back(gateway: Gatewa
         await asyncio.wait_for(three[0].cancelled.wait(), 5)
 
 
-async def test_a_server_that_does_not_read_holds_the_client_back(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(three[0])
+async def test_a_server_that_does_not_read_holds_the_client_back(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(three[0])
     async with channel(server) as to:
         call = Caller(to).collect("Collect", timeout=30.0)
         written = 0
@@ -231,8 +231,10 @@ async def _at_rest(count: Any) -> int:
     return int(last)
 
 
-async def test_a_slow_stream_does_not_hold_up_others_on_its_connection(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(three[0])
+async def test_a_slow_stream_does_not_hold_up_others_on_its_connection(
+    grpc_gateway: Gateway, three: list[Service]
+) -> None:
+    server = await grpc_gateway(three[0])
     async with channel(server) as to:
         slow = Caller(to).stream("Flood", timeout=30.0)
         await slow.read()
@@ -245,8 +247,8 @@ async def test_a_slow_stream_does_not_hold_up_others_on_its_connection(gateway: 
 # --- changes while calls are open ---------------------------------------------------------------------------------------
 
 
-async def test_a_stream_outlives_a_new_configuration(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(three[0])
+async def test_a_stream_outlives_a_new_configuration(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(three[0])
     async with channel(server) as to:
         call = Caller(to).chat("Chat")
         await call.write(b"one")
@@ -259,8 +261,8 @@ async def test_a_stream_outlives_a_new_configuration(gateway: Gateway, three: li
         assert await call.read() is grpc.aio.EOF
 
 
-async def test_open_calls_end_in_peace_when_the_gateway_stops(gateway: Gateway, three: list[Service]) -> None:
-    server = await gateway(three[0])
+async def test_open_calls_end_in_peace_when_the_gateway_stops(grpc_gateway: Gateway, three: list[Service]) -> None:
+    server = await grpc_gateway(three[0])
     async with channel(server) as to:
         unary, stream = Caller(to).unary("Wait", b"done"), Caller(to).stream("Watch", b"last")
         assert await stream.read() == b"first"
@@ -277,13 +279,13 @@ async def test_open_calls_end_in_peace_when_the_gateway_stops(gateway: Gateway, 
 # --- other peers ------------------------------------------------------------------------------------------------------
 
 
-async def test_over_tls_on_both_sides(gateway: Gateway, authority: Authority) -> None:
+async def test_over_tls_on_both_sides(grpc_gateway: Gateway, authority: Authority) -> None:
     cert, key = authority.pair("localhost")
     pair = (key.read_bytes(), cert.read_bytes())
     async with Service("tls", credentials=grpc.ssl_server_credentials([pair])) as service:
         tls = f', tls: {{ca: "{authority.ca_path}", server_name: localhost}}'
         mine = f', tls: {{certificates: [{{cert: "{cert}", key: "{key}"}}]}}'
-        server = await gateway(service, upstream=tls, listener=mine)
+        server = await grpc_gateway(service, upstream=tls, listener=mine)
         credentials = grpc.ssl_channel_credentials(authority.ca_path.read_bytes())
         to = grpc.aio.secure_channel(
             f"127.0.0.1:{server.port}",
@@ -296,7 +298,7 @@ async def test_over_tls_on_both_sides(gateway: Gateway, authority: Authority) ->
     assert {record.protocol for record in server.records} == {"grpc"}
 
 
-async def test_the_library_with_threads(gateway: Gateway) -> None:
+async def test_the_library_with_threads(grpc_gateway: Gateway) -> None:
     """The older half of the library: a server and a client with threads, and the health service of others."""
 
     def echo(request: bytes, _context: grpc.ServicerContext) -> bytes:
@@ -310,7 +312,7 @@ async def test_the_library_with_threads(gateway: Gateway) -> None:
     port = threads.add_insecure_port("127.0.0.1:0")
     threads.start()
     try:
-        server = await gateway(f"http://127.0.0.1:{port}")
+        server = await grpc_gateway(f"http://127.0.0.1:{port}")
 
         def talk() -> tuple[list[bytes], int]:
             with grpc.insecure_channel(f"127.0.0.1:{server.port}", options=OPTIONS) as to:
