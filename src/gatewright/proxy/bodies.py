@@ -89,6 +89,25 @@ def change_request(ex: Exchange, body: RequestBody, data: bytes, *, last: bool) 
     return _checked(ex, changed, body.changed, request_framing(ex), last=last)
 
 
+def change_held(ex: Exchange, body: RequestBody) -> bool:
+    """Send what came while policies were waiting through the hooks of the route. False: the exchange has been ended.
+
+    Until now it was held as it came: no body hook is called before the request hook of its policy.
+    """
+    pieces, body.kept, body.size = body.kept or [], [], 0
+    for piece in pieces:
+        changed = change_request(ex, body, piece, last=False)
+        if changed is None:
+            return False
+        body.hold(changed)
+    if body.done:
+        changed = change_request(ex, body, b"", last=True)
+        if changed is None:
+            return False
+        body.hold(changed)
+    return True
+
+
 def change_response(ex: Exchange, data: bytes, *, last: bool) -> bytes | None:
     """Send a piece of the response body through the hooks of the route. None: the exchange has been ended."""
     if not ex.framing:

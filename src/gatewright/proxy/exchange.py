@@ -10,7 +10,14 @@ from gatewright.http.head import HTTP2, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.reply import Reply
 from gatewright.proxy import failures
-from gatewright.proxy.bodies import RequestBody, change_request, change_response, request_framing, response_framing
+from gatewright.proxy.bodies import (
+    RequestBody,
+    change_held,
+    change_request,
+    change_response,
+    request_framing,
+    response_framing,
+)
 from gatewright.proxy.endpoints import FAILED_STATUS, OK
 from gatewright.proxy.respond import compose, core_reply
 from gatewright.proxy.tree import NO_PARAMS
@@ -172,8 +179,11 @@ class Exchange:
         if route.action is not None:
             return self.answer(route.action(self), 0)
         body = self.body
-        if body is not None and body.framing > self.max_body:
-            return self.answer(core_reply("request.body_too_large"), 0)
+        if body is not None:
+            if body.framing > self.max_body or self.bytes_in > self.max_body:
+                return self.answer(core_reply("request.body_too_large"), 0)
+            if (body.size or body.done) and route.request_body_chain and not change_held(self, body):
+                return None  # a hook has refused what came while policies were waiting
         self.path = self.request.path
         if route.rewrite is not None:
             try:
@@ -237,7 +247,7 @@ class Exchange:
             return
         if self.bytes_in > self.max_body:
             return self.answer(core_reply("request.body_too_large"), 0)
-        if self.route.request_body_chain:
+        if self.route.request_body_chain and self.upstream is not None:
             changed = change_request(self, body, data, last=False)
             if changed is None:
                 return
@@ -255,7 +265,7 @@ class Exchange:
         body = self.body
         if self.ended or self.reply is not None or body is None:
             return
-        if self.route.request_body_chain:
+        if self.route.request_body_chain and self.upstream is not None:
             data = change_request(self, body, b"", last=True)
             if data is None:
                 return

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gatewright.http.reply import Refused, Reply
-from gatewright.sdk import BodyPolicy, ExchangeView, PolicyConfig
+from gatewright.sdk import BodyPolicy, ExchangeView, Policy, PolicyConfig
 from gatewright.snapshot import model
 from gatewright.testing.rig import Rig, Waiting, route, upstream
 from gatewright.testing.wires import Peer
@@ -219,6 +219,74 @@ def test_a_changed_body_waits_for_its_connection_whole(rig: Rig, hooks: type[Hoo
     client.reset()
 
 
+class InFront(Policy[Config]):
+    """InFront, in front of all others."""
+
+    name, stage, config = "waits", "admission", Config
+    waiting: Waiting
+
+    def on_request(self, ex: ExchangeView) -> Any:
+        return self.waiting
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_no_body_hook_runs_before_its_policys_turn(rig: Rig, hooks: type[Hooks], connected: bool) -> None:
+    """A policy in front waits while the body comes: what comes is held as it is."""
+    if connected:
+        origin = asked(rig, GET)[1]
+        origin.send(OK)
+    InFront.waiting = Waiting()
+    rig.add_policy(InFront)
+    hooks.seen.clear()
+    hooks.request = does(drop_length)
+
+    def up(data: bytes, last: bool) -> bytes:
+        assert hooks.seen, "its request hook has not been called"
+        return data.upper() + b"." * last
+
+    hooks.up = does(up)
+    rig.apply(route("all", to="a", policies={"waits": {}, "hooks": {}}), upstream("a", passive=None))
+    client = rig.client()
+    client.send(PUT + b"ab")
+    client.send(b"cd")
+    InFront.waiting.complete()
+    origin = origin if connected else rig.origin("a").accept()
+    assert body(origin.take()).endswith(b"2\r\nAB\r\n2\r\nCD\r\n1\r\n.\r\n0\r\n\r\n")
+    origin.send(OK)
+    assert body(client.received) == b"ok"
+
+
+def test_a_body_hook_may_refuse_what_came_while_others_waited(rig: Rig, hooks: type[Hooks]) -> None:
+    def up(_data: bytes, last: bool) -> bytes:
+        raise Refused(Reply(422, "hooks.bad"))
+
+    InFront.waiting = Waiting()
+    rig.add_policy(InFront)
+    hooks.up = does(up)
+    rig.apply(route("all", to="a", policies={"waits": {}, "hooks": {}}), upstream("a"))
+    client = rig.client()
+    client.send(PUT + b"abcd")
+    assert client.received == b""
+    InFront.waiting.complete()
+    assert client.received.startswith(b"HTTP/1.1 422 ")
+    assert not rig.origin("a").waiting
+
+
+def test_a_limit_that_is_lowered_while_the_body_comes(rig: Rig, hooks: type[Hooks]) -> None:
+    def lower(ex: ExchangeView) -> None:
+        ex.max_body = 3
+
+    InFront.waiting = Waiting()
+    rig.add_policy(InFront)
+    hooks.request = does(lower)
+    rig.apply(route("all", to="a", policies={"waits": {}, "hooks": {}}), upstream("a"))
+    client = rig.client()
+    client.send(PUT.replace(b"content-length: 4", b"transfer-encoding: chunked") + b"4\r\nabcd\r\n0\r\n\r\n")
+    InFront.waiting.complete()
+    assert client.received.startswith(b"HTTP/1.1 413 ")
+    assert not rig.origin("a").waiting
+
+
 @pytest.mark.parametrize("connected", [True, False])
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
 def test_another_length_than_promised_upstream_fails_the_request(
@@ -400,8 +468,7 @@ def test_a_bug_behind_a_wait_is_500(
         if error is not None:
             raise error
 
-    monkeypatch.setattr("gatewright.plugins.guard.guard", lambda policy, hook, _env: getattr(policy, hook))
-    monkeypatch.setattr("gatewright.snapshot.compile.guard", lambda policy, hook, _env: getattr(policy, hook))
+    monkeypatch.setattr("gatewright.plugins.guard.Guard.awaited", lambda _guard, out: out)
     rig.apply(route("own", to="a", policies={"hooks": {}}), upstream("a"))
     hooks.request = does(lambda _ex: fails())
     monkeypatch.setattr("gatewright.proxy.exchange.Exchange.go", broken)
