@@ -10,6 +10,7 @@ from gatewright.config.tree import Path
 from gatewright.proxy.patterns import PathPattern
 from gatewright.snapshot.model import Route, Snapshot
 from gatewright.snapshot.shadows import Shadows
+from gatewright.snapshot.upstream_tls import trusts_nobody
 
 
 def lint(loaded: Loaded, snapshot: Snapshot, patterns: Mapping[str, PathPattern]) -> None:
@@ -17,6 +18,7 @@ def lint(loaded: Loaded, snapshot: Snapshot, patterns: Mapping[str, PathPattern]
     document = loaded.document
     _unreachable_routes(document, loaded, snapshot, patterns)
     _unused_upstreams(document, snapshot)
+    _authorities(document, snapshot)
     _consumers(document, loaded, snapshot)
     _listeners(document, loaded, snapshot)
     for (path, _), route in zip(loaded.routes, snapshot.routes, strict=True):
@@ -62,6 +64,15 @@ def _unused_upstreams(document: Document, snapshot: Snapshot) -> None:
             message = f"no route leads to the upstream '{upstream.name}'"
             path: Path = ("upstreams", upstream.name)
             document.problem("lint.unused_upstream", message, path, key=True, severity="warning")
+
+
+def _authorities(document: Document, snapshot: Snapshot) -> None:
+    """Where the system trusts nobody, no certificate can be verified with its trust."""
+    for upstream in snapshot.upstreams:
+        if upstream.tls is not None and upstream.tls.verify and not upstream.tls.ca and trusts_nobody():
+            message = "this machine has no certificates of authorities: what the endpoints show cannot be verified"
+            hint = "install the package ca-certificates, or write tls: {ca: FILE}"
+            _warn(document, "lint.certificate", message, ("upstreams", upstream.name, "endpoints"), hint)
 
 
 def _consumers(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:

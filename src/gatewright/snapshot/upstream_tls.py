@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -109,6 +110,13 @@ def read_pem(document: Document, files: list[FilePath], name: str, path: Path) -
         return data.decode("ascii", "replace")
     document.problem("config.file", f"the file {name} cannot be used: {why}", path)
     return ""
+
+
+def trusts_nobody() -> bool:
+    """Whether the system has no trust store: no file and no directory with certificates of authorities."""
+    paths = ssl.get_default_verify_paths()
+    file, folder = (FilePath(path) if path else None for path in (paths.cafile, paths.capath))
+    return (file is None or not file.is_file()) and (folder is None or not folder.is_dir() or not any(folder.iterdir()))
 
 
 def _now() -> float:

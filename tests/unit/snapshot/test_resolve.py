@@ -25,7 +25,7 @@ listeners:
     proxy_protocol: true
     limits:
       {connections: 1, header_bytes: 2KiB, headers: 3, target_bytes: 4KiB, body: 5MiB, header_timeout: 6s,
-       body_timeout: 7s, idle_timeout: 8s, requests: 9, streams: 10}
+       body_timeout: 7s, idle_timeout: 8s, requests: 9, streams: 10, resets: 11, control_frames: 12}
 upstreams:
   orders:
     endpoints: [{url: "http://orders.internal:81", weight: 2, zone: eu-1, metadata: {k: v}}]
@@ -145,7 +145,7 @@ def test_a_snapshot_goes_through_both_encodings_unchanged(build: Any) -> None:
 def test_all_the_values_arrive(build: Any, tmp_path: Path) -> None:
     snapshot = build(EVERYTHING).snapshot
     assert (snapshot.workers, snapshot.drain_timeout, snapshot.max_rate_keys) == (3, 7.0, 2048)
-    assert snapshot.listeners[0].limits == model.Limits(1, 2048, 3, 4096, 5 << 20, 6.0, 7.0, 8.0, 9, 10)
+    assert snapshot.listeners[0].limits == model.Limits(1, 2048, 3, 4096, 5 << 20, 6.0, 7.0, 8.0, 9, 10, 11, 12)
     route = snapshot.routes[0]
     assert route.match == model.Match(
         hosts=("api.example.com",),

@@ -22,12 +22,3 @@ def test_refused(build: Any, old: str, new: str, what: str, path: str) -> None:
     (problem,) = build.errors(GOOD.replace(old, new))
     assert (problem.code, problem.message) == ("config.unavailable", f"not available in this version: {what}")
     assert problem.path == path
-
-
-@pytest.mark.parametrize(
-    ("keys", "what"),
-    [("tls: {certificates: [{cert: a, key: b}]}", "TLS listeners"), ("protocols: [http1, h2c]", "HTTP/2 (h2c)")],
-)
-def test_refused_in_listeners(build: Any, keys: str, what: str) -> None:
-    text = f"listeners: [{{name: l, bind: 127.0.0.1:1, {keys}}}]\n{GOOD}"
-    assert build.messages(text) == [f"not available in this version: {what}"]

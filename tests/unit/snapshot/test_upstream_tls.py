@@ -28,6 +28,20 @@ def test_https_alone_is_enough(build: Any) -> None:
     assert built.problems == []
 
 
+def test_a_system_without_authorities_is_warned_of(
+    build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: Authority
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "nowhere"))
+    text = "upstreams: {a: {endpoints: ['http://127.0.0.1:2', 'https://127.0.0.1:1']}}\nroutes: [{name: r, to: a}]\n"
+    (warning,) = build(text).problems
+    assert (warning.code, warning.path) == ("lint.certificate", "upstreams.a.endpoints")
+    assert "no certificates of authorities" in warning.message
+    assert build(config(f"ca: {authority.ca_path}")).problems == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_path))
+    assert build(text).problems == []
+
+
 def test_plain_endpoints_have_none(build: Any) -> None:
     built = build("upstreams: {a: {endpoints: ['http://127.0.0.1:1']}}\nroutes: [{name: r, to: a}]\n")
     assert built.snapshot.upstreams[0].tls is None
