@@ -12,6 +12,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 class GatewrightError(Exception):
@@ -40,10 +45,14 @@ class Problem:
 
 
 class ConfigError(GatewrightError):
-    """A configuration that cannot be used. Nothing of it has been applied."""
+    """A configuration that cannot be used. Nothing of it has been applied.
 
-    def __init__(self, problems: list[Problem]) -> None:
+    ``files`` are those that were read for it: a change of one of them may cure it.
+    """
+
+    def __init__(self, problems: list[Problem], files: Sequence[Path] = ()) -> None:
         self.problems = problems
+        self.files = tuple(files)
         super().__init__("; ".join(f"{p.file}:{p.line}:{p.column}: {p.message}" for p in problems))
 
 

@@ -111,7 +111,7 @@ def _show_certificates(content: Status) -> None:
     rows = [
         [each["name"], pair["certificate"], ", ".join(pair["names"]), pair["expires"], pair["days_left"]]
         for each in content["listeners"]
-        for pair in each["certificates"]
+        for pair in each.get("certificates", ())  # an older gateway may be running
     ]
     if rows:
         output.table("Certificates", ["listener", "certificate", "names", "expires", "days left"], rows)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,10 @@ class Controller:
         self._watcher.follow(built.files)
         self._resolver.follow(built.hosts)
         self._follow(built.snapshot)
+
+    def refused(self, files: Sequence[Path]) -> None:
+        """Follow also what the refused version has named."""
+        self._watcher.follow(files)
 
     def _follow(self, snapshot: Snapshot) -> None:
         self._health.update(snapshot.upstreams)

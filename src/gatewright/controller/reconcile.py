@@ -50,6 +50,9 @@ class Host(Protocol):
     def built(self, built: Built) -> None:
         """This is about to serve, or serves already: follow its files, names and upstreams."""
 
+    def refused(self, files: Sequence[Path]) -> None:
+        """The newest version cannot be used: follow its files, too, one of which may be what is wrong with it."""
+
 
 class Reconciler:
     """Keeps the workers at the configuration on disk.
@@ -118,6 +121,7 @@ class Reconciler:
             except ConfigError as refusal:
                 error = str(refusal)
                 self._refuse(reason, refusal.problems)
+                self._host.refused([*self._state.files, *refusal.files])
             except Exception as bug:  # noqa: BLE001 - the old version must serve on, and the next round may work
                 error = f"internal error: {bug!r}"
                 self._refuse(reason, [Problem("internal.error", error)])

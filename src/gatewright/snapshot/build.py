@@ -75,7 +75,7 @@ def _build(
         lint(loaded, resolved.snapshot, resolved.patterns)
     problems = loaded.document.all_problems()
     if any(problem.severity == "error" for problem in problems):
-        raise ConfigError(problems)
+        raise ConfigError(problems, loaded.files)
     return Built(resolved.snapshot, problems, [*loaded.files, *registry.files], resolved.hosts, registry)
 
 

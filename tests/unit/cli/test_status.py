@@ -21,7 +21,9 @@ STATUS: dict[str, Any] = {
     "config": {"version": 3, "digest": "ab", "applied": "2026-01-01T00:00:01.000Z", "files": ["gateway.yaml"],
                "reloads": 2, "refused": 0, "rounds": 2, "last_error": "", "last_error_at": None, "warnings": []},
     "listeners": [{"name": "public", "bind": "127.0.0.1:0", "address": "127.0.0.1:8000", "protocols": ["http1"],
-                   "connections": 5}],
+                   "connections": 5, "certificates": [
+                       {"certificate": "certs/a.pem", "names": ["a.example"], "key": "ecdsa", "fingerprint": "f0",
+                        "expires": "2026-03-01T00:00:00Z", "days_left": 59}]}],
     "processes": [{"name": "supervisor", "pid": 10, "cpu": 0.1, "rss": None, "descriptors": 9}],
     "workers": [WORKER],
     "upstreams": [{"name": "orders", "protocol": "http1", "balance": "round_robin", "breaker": "open", "tls": None, "endpoints": [
@@ -48,6 +50,7 @@ def test_everything_stands_there(answer: dict[str, Any], capsys: pytest.CaptureF
     assert "supervisor 10 - - - - - -" in lines
     assert "worker 0 12 30.0 MiB 1m 1s 1 3 5 2" in lines
     assert "public 127.0.0.1:8000 http1 5" in lines
+    assert "public certs/a.pem a.example 2026-03-01T00:00:00Z 59" in lines
     assert "orders http://127.0.0.1:9001 http1, verified as a ejected open 2 7 status 500" in lines
 
 

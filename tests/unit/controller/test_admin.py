@@ -163,6 +163,7 @@ async def test_the_status_shows_everything(gateway: Gateway, client: httpx2.Asyn
             "address": "127.0.0.1:8000",
             "protocols": ["http1"],
             "connections": 3,
+            "certificates": [],
         }
     ]
     [worker] = status["workers"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -95,6 +95,9 @@ class Workshop:
     def built(self, built: Built) -> None:
         self.built_versions.append(built.snapshot.version)
 
+    def refused(self, files: Sequence[Path]) -> None:
+        self.refused_files = set(files)
+
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Workshop]:
@@ -154,6 +157,7 @@ async def test_a_bad_version_changes_nothing_is_shown_and_a_good_one_clears_it(
     assert isinstance(shop.bus.recent[-1][1], ConfigRejected)
     events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert "configuration refused (SIGHUP)" in events[-1]["message"]
+    assert shop.refused_files == {*shop.state.files}, "a change of any of them may cure it"
     shop.write("one")
     await shop.round()
     assert shop.state.last_error == ""
