@@ -17,7 +17,7 @@ from gatewright.wire.h2.errors import H2Error
 from gatewright.wire.h2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, frame_head
 from gatewright.wire.h2.hpack import Decoder, size_update
 from gatewright.wire.h2.limits import Budget
-from gatewright.wire.h2.stream import WINDOW, Stream
+from gatewright.wire.h2.stream import WINDOW, Stream, Waiting
 
 S = TypeVar("S", bound=Stream)
 
@@ -52,6 +52,8 @@ class H2Connection(Generic[S]):
 
     #: The peer does not read what was written; set by whoever writes.
     blocked_writing: bool
+    #: Whoever writes knows that there is something to write.
+    dirty: bool
 
     def __init__(self, now: float, header_bytes: int, window: int, resets: int, control_frames: int) -> None:
         """``window`` is how many octets all streams together may have on the way to us."""
@@ -443,35 +445,34 @@ class H2Connection(Generic[S]):
 
     def send_data(self, stream: S, data: bytes, end: int) -> None:
         """Send a piece of a body, or let it wait for a window. ``end`` is END_STREAM or 0. Hot."""
+        if not self.dirty:
+            self.touch()
         size = len(data)
-        if (
-            stream.waiting is None
-            and size <= stream.send_window
-            and size <= self.send_window
-            and size <= frames.FRAME_SIZE
-        ):
-            self.send_window -= size
-            stream.send_window -= size
-            self.useful += 1
-            self.out += (frame_head(DATA, end, stream.id, size), data)
-            if end:
-                stream.finish_sending()
-            return
-        if stream.waiting is None:
-            stream.waiting = []
+        waiting = stream.waiting
+        if waiting is None:
+            if size <= stream.send_window and size <= self.send_window and size <= frames.FRAME_SIZE:
+                self.send_window -= size
+                stream.send_window -= size
+                self.useful += 1
+                self.out += (frame_head(DATA, end, stream.id, size), data)
+                if end:
+                    stream.finish_sending()
+                return
+            waiting = stream.waiting = Waiting()
         if size:
-            stream.waiting.append(data)
-            stream.waiting_size += size
-        stream.waiting_end = bool(end)
+            waiting.pieces.append(data)
+            waiting.size += size
+        waiting.end = bool(end)
         self._send_waiting(stream)
         if stream.waiting is not None:
             stream.on_stuck()
 
     def send_trailers(self, stream: S, block: bytes) -> None:
         """End the stream with trailers, behind the data that waits."""
-        if stream.waiting is not None:
-            stream.trailers = block
-            stream.waiting_end = True
+        waiting = stream.waiting
+        if waiting is not None:
+            waiting.trailers = block
+            waiting.end = True
         else:
             self.send_headers(stream.id, block, END_STREAM)
             stream.finish_sending()
@@ -485,7 +486,8 @@ class H2Connection(Generic[S]):
             self.out += (frame_head(HEADERS, end | END_HEADERS, stream_id, size), block)
         else:
             self.out.append(frames.headers(stream_id, block, end, self.largest_frame))
-        self.touch()
+        if not self.dirty:
+            self.touch()
 
     def _send_waiting(self, stream: S) -> None:
         """Send of what waits as much as the windows allow."""
@@ -510,35 +512,36 @@ class H2Connection(Generic[S]):
         if waiting is None:
             return False
         allowed = min(stream.send_window, self.send_window, self.largest_frame)
-        if waiting and allowed <= 0:
+        pieces = waiting.pieces
+        if pieces and allowed <= 0:
             return False
         self.touch()
         piece = b""
-        if waiting:
-            piece = waiting[0]
+        if pieces:
+            piece = pieces[0]
             if len(piece) > allowed:
-                waiting[0] = piece[allowed:]
+                pieces[0] = piece[allowed:]
                 piece = piece[:allowed]
             else:
-                del waiting[0]
+                del pieces[0]
         size = len(piece)
         stream.send_window -= size
         self.send_window -= size
-        stream.waiting_size -= size
-        if size >= _TINY_UPDATE or not waiting:
+        waiting.size -= size
+        if size >= _TINY_UPDATE or not pieces:
             self.useful += 1
-        last = not waiting and stream.waiting_end and not stream.trailers
+        last = not pieces and waiting.end and not waiting.trailers
         if size or last:
             self.out += (frame_head(DATA, END_STREAM if last else 0, stream.id, size), piece)
-        if not waiting:
-            self._nothing_waits(stream)
+        if not pieces:
+            self._nothing_waits(stream, waiting)
         return True
 
-    def _nothing_waits(self, stream: S) -> None:
+    def _nothing_waits(self, stream: S, waiting: Waiting) -> None:
         stream.waiting = None
-        if stream.trailers:
-            self.send_headers(stream.id, stream.trailers, END_STREAM)
-        if stream.waiting_end:
+        if waiting.trailers:
+            self.send_headers(stream.id, waiting.trailers, END_STREAM)
+        if waiting.end:
             stream.finish_sending()
         stream.on_moving()
 
@@ -574,7 +577,6 @@ class H2Connection(Generic[S]):
             return
         if found.waiting is not None:
             found.waiting = None
-            found.waiting_size = 0
             self.blocked.pop(stream.id, None)
         if found.unread:
             self._release(found)

@@ -17,12 +17,25 @@ WINDOW = 128 * 1024
 _FOREVER = float("inf")
 
 
+class Waiting:
+    """What waits for a window: pieces of a body, and what comes behind them."""
+
+    __slots__ = ("end", "pieces", "size", "trailers")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+        #: END_STREAM comes behind them, by itself or with an encoded block of trailers.
+        self.end = False
+        self.trailers = b""
+
+
 class Stream:
     """One stream. A stream that both sides have ended, or one has reset, is no longer in its connection's table."""
 
     __slots__ = (
         "born", "conn", "data", "deadline", "head", "id", "left", "local_done", "paused", "recv_left", "remote_done",
-        "send_window", "trailers", "unread", "waiting", "waiting_end", "waiting_size",
+        "send_window", "unread", "waiting",
     )  # fmt: skip
 
     def __init__(self, conn: H2Connection[Any], stream_id: int) -> None:
@@ -43,11 +56,7 @@ class Stream:
         self.paused = False
         #: Octets that Content-Length still promises; -1 when nothing is known.
         self.left = -1
-        #: Data that waits for a window, and what comes behind it: END_STREAM, or an encoded block of trailers.
-        self.waiting: list[bytes] | None = None
-        self.waiting_size = 0
-        self.waiting_end = False
-        self.trailers = b""
+        self.waiting: Waiting | None = None
         #: An encoded header section and a piece of a body that have not been written.
         self.head: bytes | None = None
         self.data = b""
@@ -125,7 +134,6 @@ class Stream:
                 self.finish_sending()
                 return
         if data or end:
-            conn.touch()
             conn.send_data(self, data, end)
 
     def finish_sending(self) -> None:

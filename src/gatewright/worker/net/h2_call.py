@@ -33,6 +33,7 @@ class H2Call(Stream):
 
     __slots__ = ("alive", "exchange", "heartbeat", "informational", "responded", "stuck", "transport", "tunnel")
     conn: H2Client
+    transport: StreamTransport
 
     def __init__(self, conn: H2Client) -> None:
         super().__init__(conn, 0)
@@ -45,7 +46,6 @@ class H2Call(Stream):
         # as an end of a tunnel
         self.alive = True
         self.tunnel: Tunnel | None = None
-        self.transport: StreamTransport = None  # type: ignore[assignment]
 
     # --- request ------------------------------------------------------------------------------------------------------
 

@@ -183,8 +183,9 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
             self.retire()
             return
         if not self.streams:
-            self.idle_at = world.now + spec.idle_timeout
-            self.need(self.idle_at)
+            self.idle_at = at = world.now + spec.idle_timeout
+            if at < self.deadline:
+                self.need(at)
         if self.pool.waiters:
             self.pool.has_room(self)
 

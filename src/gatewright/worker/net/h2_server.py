@@ -214,7 +214,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         stream = self._open(stream_id, None, end)
         if stream is not None:
             self.listener.refused(self, error)
-            stream.refuse(error)
+            stream.refuse(error, self.reader.call)
         return None
 
     def _begin_opened(self) -> None:
@@ -298,8 +298,9 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         if self.state == LEAVING or self.eof:
             self.close()
         else:
-            self.idle_at = self.world.now + self.listener.limits.idle_timeout
-            self.need(self.idle_at)
+            self.idle_at = at = self.world.now + self.listener.limits.idle_timeout
+            if at < self.deadline:
+                self.need(at)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gatewright.errors import ProtocolError
 from gatewright.http.head import HTTP2, RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
+from gatewright.proxy import grpc
 from gatewright.proxy.exchange import Exchange
 from gatewright.proxy.grpc_exchange import GrpcExchange
 from gatewright.proxy.grpc_web_exchange import GrpcWebExchange
@@ -35,6 +36,9 @@ class H2Stream(Stream):
 
     __slots__ = ("early", "exchange", "patience", "seen", "stuck", "total", "transport", "tunnelled")
     conn: H2Server
+    #: As an end of a tunnel; and what the client sends before there is one.
+    transport: StreamTransport
+    early: list[bytes]
 
     def __init__(self, conn: H2Server, stream_id: int, seen: RequestSeen | None) -> None:
         super().__init__(conn, stream_id)
@@ -48,8 +52,6 @@ class H2Stream(Stream):
         #: The endpoint has been told to pause, because the client's windows are closed.
         self.stuck = False
         self.tunnelled: Tunnel | None = None
-        self.transport: StreamTransport = None  # type: ignore[assignment]
-        self.early: list[bytes] = []
 
     # --- request ------------------------------------------------------------------------------------------------------
 
@@ -79,6 +81,7 @@ class H2Stream(Stream):
             exchange.protocol = "http2"
             if line.websocket:
                 exchange.protocol = "websocket"
+                self.early = []
                 request.headers.set(b"sec-websocket-key", new_key())  # HTTP/1.1 endpoints ask for one
             self.patience = conn.listener.limits.body_timeout
         self.exchange = exchange
@@ -213,8 +216,13 @@ class H2Stream(Stream):
         if self.local_done and not self.remote_done and self.id in self.conn.streams:
             self.finish_sending()
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer a request that has no exchange, because it could not be understood."""
+    def refuse(self, error: ProtocolError, call: str = "") -> None:
+        """Answer a request that has no exchange, because it could not be understood; ``call`` is its kind, if known."""
+        if call == "grpc":
+            head = grpc.refusal(error)
+            self.head = STATUS[head.status] + encode_pairs((*head.headers, *self.own_pairs()))
+            self._emit(END_STREAM)
+            return
         body = problem(error.status, error.reason, error.detail, b"")
         self.head = STATUS[error.status] + encode_pairs(
             (

@@ -48,7 +48,7 @@ class End(Stream):
 class Side(H2Connection[End]):
     """One end; every header block opens a stream or ends one."""
 
-    blocked_writing = False
+    blocked_writing = dirty = False
 
     def __init__(self, window: int = 1 << 20, **limits: int) -> None:
         values = {"header_bytes": 65_536, "resets": 10, "control_frames": 20} | limits
@@ -173,7 +173,9 @@ def test_a_paused_stream_gets_no_credit_and_a_going_one_does() -> None:
     assert len(other.all[1].got) == WINDOW
     assert len(other.all[3].got) == WINDOW + 4
     assert one.all[1].events[-1] == "stuck"
-    assert one.all[1].waiting_size == 4
+    waiting = one.all[1].waiting
+    assert waiting is not None
+    assert waiting.size == 4
     other.all[1].resume()
     talk(one, other)
     assert len(other.all[1].got) == WINDOW + 4
