@@ -151,8 +151,8 @@ class Runtime:
         self.snapshot = snapshot
         self.version = snapshot.version
         self.upstreams: dict[str, Upstream] = {}
-        #: By the words of an upstream about TLS, and its protocol: what its connections are made with.
-        self.tls: dict[Any, Any] = {}
+        #: By the settings of upstreams about TLS: what their connections are made with.
+        self.tls: dict[tuple[object, ...], Any] = {}
         self.routes: dict[str, Route] = {}
         #: By the set of routes they hold: listeners that serve the same routes share one.
         self.routers: dict[tuple[str, ...], Router] = {}

@@ -31,7 +31,7 @@ from gatewright.proxy.runtime import HookGuard, ListenerRuntime, Route, Runtime
 from gatewright.sdk.policy import Hook, Policy, overrides
 from gatewright.snapshot.env import Note, PolicyEnv
 from gatewright.snapshot.model import Route as RouteSpec
-from gatewright.tls.client import ClientTls, client_context, name_of
+from gatewright.tls.client import ClientTls, client_context, name_of, settings_of
 from gatewright.tls.server import ServerTls
 
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ def _make_upstreams(runtime: Runtime, site: Site, previous: Runtime | None) -> N
 
 
 def _add_context(runtime: Runtime, tls: UpstreamTls, protocol: str, previous: Runtime | None) -> None:
-    """Upstreams with the same words share a context, also over changes: making one takes up to 20 ms.
+    """Upstreams with the same settings share a context, also over changes, and so the sessions it remembers.
 
     Raises ValueError when its files cannot be used; they were checked when they were read.
     """
-    key = (tls, protocol)
+    key = settings_of(tls, protocol)
     if key in runtime.tls:
         return
     context = previous.tls.get(key) if previous is not None else None
@@ -144,7 +144,7 @@ def _tls_of(spec: UpstreamSpec, endpoint: EndpointSpec, runtime: Runtime) -> Cli
     """What makes the connections to an endpoint secure."""
     if spec.tls is None or endpoint.scheme != "https":
         return None
-    return ClientTls(runtime.tls[spec.tls, spec.protocol], name_of(spec.tls, endpoint), spec.name)
+    return ClientTls(runtime.tls[settings_of(spec.tls, spec.protocol)], name_of(spec.tls, endpoint), spec.name)
 
 
 def _same(tls: ClientTls | None, other: ClientTls | None) -> bool:
@@ -152,7 +152,7 @@ def _same(tls: ClientTls | None, other: ClientTls | None) -> bool:
 
 
 #: By the protocol that an upstream speaks.
-_POOLS: dict[str, type[Pool] | type[MultiplexPool]] = {"http1": Pool, "h2": MultiplexPool, "grpc": MultiplexPool}
+_POOLS: dict[str, type[Pool | MultiplexPool]] = {"http1": Pool, "h2": MultiplexPool, "grpc": MultiplexPool}
 
 
 def _pool(spec: UpstreamSpec, endpoint: Endpoint, tls: ClientTls | None, world: World) -> Pool | MultiplexPool:

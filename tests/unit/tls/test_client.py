@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gatewright.tls.client import (
     client_context,
     failure_of,
     name_of,
+    settings_of,
 )
 
 
@@ -196,3 +198,41 @@ def test_other_failures(reason: str, cause: str, detail: str) -> None:
 def test_what_is_no_failure_of_tls() -> None:
     assert failure_of(ConnectionResetError()) is None
     assert failure_of(TimeoutError()) is None
+
+
+# --- the trust of the system ------------------------------------------------------------------------------------------
+
+
+def trusts(authority: Authority) -> bool:
+    client = ClientTls(client_context(UpstreamTls(), "http1"), "localhost", "up")
+    try:
+        shake(client, authority.server_context("localhost"))
+    except ssl.SSLCertVerificationError:
+        return False
+    return True
+
+
+def test_the_trust_of_the_system_is_read_from_a_file(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not trusts(authority)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_path))
+    assert trusts(authority)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_the_trust_of_the_system_is_looked_up_in_a_directory(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, indexed: bool
+) -> None:
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "ours.pem").write_bytes(authority.ca_path.read_bytes())
+    if indexed:
+        subprocess.run(["openssl", "rehash", folder], check=True)
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    assert trusts(authority) == indexed, "OpenSSL, too, finds nothing without an index"
+
+
+def test_settings_that_make_no_difference_share_a_context() -> None:
+    one = settings_of(UpstreamTls(server_name="a", cert="c", key="k", expires=1.0), "h2")
+    assert one == settings_of(UpstreamTls(server_name="b", cert="c", key="k"), "grpc")
+    assert one != settings_of(UpstreamTls(cert="c", key="k"), "http1")
+    assert one != settings_of(UpstreamTls(cert="c", key="other"), "h2")
