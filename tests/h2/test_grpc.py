@@ -109,6 +109,20 @@ def test_a_request_with_another_method_is_no_call(rig: Rig) -> None:
     assert (call.status, rig.records[0].protocol) == (504, "http2")
 
 
+def test_a_call_that_cannot_be_read_is_refused_in_its_words(rig: Rig) -> None:
+    """Known by its fields, or by what came before on the connection."""
+    bench = bench_of(rig)
+    many = tuple((b"x-%d" % n, b"") for n in range(200))
+    call = begin(bench, *many)
+    assert (call.get(b"grpc-status"), call.ended, call.body) == (b"8", True, b"")
+    assert (call.get(b"grpc-message") or b"").startswith(b"request.headers_too_large: ")
+    long = begin(bench, (b"x-long", b"x" * 70_000))
+    assert (long.get(b"grpc-status"), long.ended) == (b"8", True)
+    expecting = begin(bench, (b"expect", b"miracles"))
+    assert (expecting.get(b"grpc-status"), expecting.ended) == (b"9", True)
+    assert not bench.endpoint.servings
+
+
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 

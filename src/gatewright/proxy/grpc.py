@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from gatewright.http.head import ResponseHead
 from gatewright.http.headers import Headers, Pair
+from gatewright.http.reply import Reply
+from gatewright.reasons import REASONS
 
 if TYPE_CHECKING:
+    from gatewright.errors import ProtocolError
     from gatewright.http.headers import Fields
-    from gatewright.http.reply import Reply
 
 #: Labels of exchanges (``protocol``) that end with a gRPC status.
 PROTOCOLS: Final = frozenset({"grpc", "grpc-web"})
@@ -197,6 +199,13 @@ def trailers_only(reply: Reply, protocol: str, reset: int, request_id: bytes) ->
             added.append(pair)
     added.extend(pair for pair in reply.headers if not pair[0].startswith(b"content-"))
     return ResponseHead(200, headers)
+
+
+# cold: once for each request that cannot be read
+def refusal(error: ProtocolError) -> ResponseHead:
+    """The answer to a call that could not be read."""
+    _, title = REASONS.get(error.reason, (0, ""))
+    return trailers_only(Reply(error.status, error.reason, detail=error.detail or title), "grpc", -1, b"")
 
 
 def pushback(retry_after: bytes) -> bytes | None:

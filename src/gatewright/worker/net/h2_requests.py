@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from gatewright.errors import ProtocolError
+from gatewright.http.fields import kind_of_call
 from gatewright.http.forwarding import VIA_HTTP2, Origin, trace_back
 from gatewright.http.headers import Pair
 from gatewright.proxy.runtime import ListenerRuntime
@@ -42,7 +43,7 @@ class Requests:
 
     __slots__ = (
         "_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_origin_fields", "_pairs", "_runtime",
-        "_sections", "tls",
+        "_sections", "call", "tls",
     )  # fmt: skip
 
     def __init__(self, decoder: Decoder) -> None:
@@ -58,6 +59,8 @@ class Requests:
         #: clients put their paths there.
         self._pairs: list[Pair] = []
         self._fields: H2RequestFields | None = None
+        #: ``grpc``, ``grpc-web`` or nothing: what the last request was that could be told, to refuse one in its words.
+        self.call = ""
         #: On whose behalf the last one came, with what that follows from.
         self._origin: Origin | None = None
         self._origin_fields: H2RequestFields | None = None
@@ -100,6 +103,7 @@ class Requests:
             self._forget(runtime)
         elif len(section) <= _LONGEST_BLOCK:
             _keep(self._sections, section, fields)
+        self.call = fields.call
         line = RequestLine(pseudo, fields)
         if len(line.target) > runtime.spec.limits.target_bytes:
             raise ProtocolError("request.target_too_long", 414)
@@ -114,6 +118,7 @@ class Requests:
         fields = self._fields
         if fields is None or pairs != self._pairs:
             if len(pairs) > runtime.spec.limits.headers:
+                self.call = kind_of_call(dict(pairs).get(b"content-type", b""))
                 raise ProtocolError("request.headers_too_large", 431)
             fields = H2RequestFields(pairs)
             self._pairs, self._fields = pairs, fields
