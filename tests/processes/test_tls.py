@@ -107,7 +107,8 @@ def test_an_upgrade_keeps_serving(start: Any, config: Any, authority: Authority,
     tree.ready(2)
     for _ in range(20):
         assert names(address, authority) == {"a.example"}
-    assert tree.wait() == 0
+    assert tree.process.wait(20) == 0
+    assert names(address, authority) == {"a.example"}
 
 
 def test_scanners_leave_no_trace_in_the_log(
