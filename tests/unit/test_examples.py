@@ -9,6 +9,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from gatewright.snapshot.build import build_snapshot
+from gatewright.testing.certs import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,8 +27,24 @@ def blocks(language: str, wanted: str = "") -> list[ParameterSet]:
     return found_blocks
 
 
+def write_certificates(text: str, folder: Path) -> None:
+    """The files that a configuration names: ``x.pem`` and ``x.key`` are a pair, ``x.pem`` alone is an authority."""
+    names = set(re.findall(r"[\w./-]+\.(?:pem|key)\b", text))
+    if not names:
+        return
+    authority = Authority(folder)
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".key":
+            authority.renew(file.with_suffix(".pem"), file, "localhost")
+        elif str(Path(name).with_suffix(".key")) not in names:
+            file.write_bytes(authority.ca_path.read_bytes())
+
+
 @pytest.mark.parametrize("text", blocks("yaml", "version: 1"))
 def test_whole_configurations_in_the_documentation_load(text: str, tmp_path: Path) -> None:
+    write_certificates(text, tmp_path)
     file = tmp_path / "gateway.yaml"
     file.write_text(text, encoding="utf-8")
     built = build_snapshot([file], environ={"ACME_KEY": "a-secret-key"})
