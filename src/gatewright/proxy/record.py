@@ -245,19 +245,22 @@ class _Unnamed:
 class RefusedRequest:
     """What the access log says of a request that was refused before there was an exchange: it could not be read."""
 
-    __slots__ = ("client_addr", "ended", "listener_name", "reason", "started", "status")
+    __slots__ = ("client_addr", "ended", "listener_name", "protocol", "reason", "request_id", "started", "status")
 
     request = RequestHead(b"", b"", b"", None, b"", b"", b"", 0, Headers())
-    request_id = b""
     bytes_in = bytes_out = tries = 0
     upstream_name = ""
     upstream_seconds = -1.0
-    protocol = "http1"
     grpc_status = ""
     route = _Unnamed()
     consumer = endpoint = None
 
-    def __init__(self, listener: str, client: str, status: int, reason: str, now: float) -> None:
+    def __init__(
+        self, listener: str, client: str, status: int, reason: str, now: float, protocol: str = "http1"
+    ) -> None:
+        #: The access log gives it one.
+        self.request_id = b""
+        self.protocol = protocol
         self.listener_name = listener
         self.client_addr = client
         self.status = status

@@ -9,7 +9,7 @@ import pytest
 from gatewright.clock import ManualClock
 from gatewright.ipc.messages import Log
 from gatewright.proxy.families import LOG_DROPPED
-from gatewright.proxy.record import WorkerStats
+from gatewright.proxy.record import RefusedRequest, WorkerStats
 from gatewright.snapshot.model import AccessLog as Spec
 from gatewright.worker.access_log import BATCH, AccessLog
 
@@ -52,6 +52,15 @@ def test_sampling_spares_failures(tmp_path: Path, finished: Make) -> None:
     log.append(finished(grpc_status="NOT_FOUND"))
     log.close()
     assert [line["status"] for line in lines_of(path)] == [200, 301, 404, 502, 200, 200]
+
+
+def test_requests_that_could_not_be_read_get_an_id_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = AccessLog(Spec(to=str(path)), ManualClock(), new_id=lambda: b"made")
+    log.append(RefusedRequest("public", "192.0.2.1", 431, "request.headers_too_large", 1.0, "http2"))
+    log.close()
+    (line,) = lines_of(path)
+    assert (line["request_id"], line["protocol"], line["status"]) == ("made", "http2", 431)
 
 
 def test_off_is_off(finished: Make) -> None:

@@ -116,7 +116,8 @@ class Listener:
         """A request was refused before it had an exchange."""
         world = self.world
         world.stats.count(REFUSED, error.reason)
-        refused = RefusedRequest(self.name, connection.peer, error.status, error.reason, world.clock())
+        protocol = "http2" if isinstance(connection, H2Server) else "http1"
+        refused = RefusedRequest(self.name, connection.peer, error.status, error.reason, world.clock(), protocol)
         world.log(cast("Exchange", refused))
 
     def hand_over(self, connection: H1Server, data: bytes) -> None:
