@@ -194,7 +194,8 @@ def trailers_only(reply: Reply, protocol: str, reset: int, request_id: bytes) ->
     headers = Headers()
     added = headers.added
     added.append(_CONTENT_TYPES[protocol])
-    for pair in status_fields(reply_code(reply, reset), reply.reason, reply.detail, request_id):
+    detail = reply.detail or f"HTTP status {reply.status}"
+    for pair in status_fields(reply_code(reply, reset), reply.reason, detail, request_id):
         if not any(name == pair[0] for name, _ in reply.headers):
             added.append(pair)
     added.extend(pair for pair in reply.headers if not pair[0].startswith(b"content-"))

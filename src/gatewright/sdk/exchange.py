@@ -56,6 +56,8 @@ class ExchangeView(Protocol):
     max_body: int
     #: What is spoken: ``http1``, ``http2``, ``grpc``, ``grpc-web``, ``websocket`` or ``sse``.
     protocol: str
+    #: How a gRPC call has ended, by name (``UNAVAILABLE``), for ``on_record``; empty for everything else.
+    grpc_status: str
     #: Trailers of the response. Only for ``on_response_chunk`` with ``last``, which may put others in their place.
     response_trailers: tuple[Pair, ...]
 

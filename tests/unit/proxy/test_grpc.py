@@ -150,6 +150,12 @@ def test_a_reply_becomes_trailers() -> None:
     ]
 
 
+@pytest.mark.parametrize(("reason", "message"), [("", b"HTTP status 308"), ("x.y", b"x.y: HTTP status 308")])
+def test_a_reply_without_words_has_a_message(reason: str, message: bytes) -> None:
+    head = grpc.trailers_only(Reply(308, reason, ((b"location", b"/"),)), "grpc", -1, b"")
+    assert (head.headers.get(b"grpc-status"), head.headers.get(b"grpc-message")) == (b"2", message)
+
+
 def test_a_reply_may_bring_its_own_status() -> None:
     reply = Reply(200, "mock.done", ((b"grpc-status", b"5"), (b"grpc-message", b"nobody")), body=b"text")
     head = grpc.trailers_only(reply, "grpc-web", -1, b"")
