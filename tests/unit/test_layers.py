@@ -10,7 +10,20 @@ import sys
 
 import pytest
 
-HEAVY = {"starlette", "uvicorn", "prometheus_client", "yaml", "watchfiles", "dns", "rich", "typer", "httpx2", "anyio"}
+HEAVY = {
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
+    "yaml",
+    "watchfiles",
+    "dns",
+    "rich",
+    "typer",
+    "httpx2",
+    "anyio",
+    "h2",
+    "hpack",
+}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -39,6 +52,10 @@ def test_these_load_nothing_heavy(module: str) -> None:
 @pytest.mark.parametrize("module", ["gatewright.http.head", "gatewright.proxy.exchange", "gatewright.wire.h1"])
 def test_the_hot_core_loads_no_event_loop_and_no_models(module: str) -> None:
     assert loaded_by(f"import {module}") & {*HEAVY, "asyncio", "uvloop", "pydantic", "ssl", "logging"} == set()
+
+
+def test_the_controller_loads_what_checks_over_http2_need_when_there_are_some() -> None:
+    assert loaded_by("import gatewright.controller.main") & {"h2", "hpack", "grpc"} == set()
 
 
 def test_the_version_costs_nothing() -> None:

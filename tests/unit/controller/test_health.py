@@ -2,13 +2,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from gatewright.clock import SystemClock
 from gatewright.controller import health as health_module
 from gatewright.controller.health import HealthChecker
 from gatewright.ipc.messages import HealthChange
-from gatewright.snapshot.model import ActiveHealth, Endpoint, Upstream
+from gatewright.snapshot.model import ActiveHealth, Endpoint, Upstream, UpstreamTls
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -144,6 +145,21 @@ async def test_a_change_of_the_configuration_keeps_the_verdict() -> None:
         origin.answer = b"HTTP/1.1 200 OK\r\n\r\n"
         assert (await heard.next()).healthy is True
         assert b"GET /other HTTP/1.1" in origin.requests[-1]
+
+
+async def test_other_terms_of_tls_or_another_protocol_are_checked_anew() -> None:
+    checker = HealthChecker(SystemClock(), lambda _change: None)
+    before = upstream(1)
+    for after in (
+        msgspec.structs.replace(before, tls=UpstreamTls(server_name="orders.internal")),
+        msgspec.structs.replace(before, protocol="h2"),
+    ):
+        checker.update([before])
+        (state,) = checker.states.values()
+        checker.update([msgspec.structs.replace(before, zone="eu-1")])
+        assert state.upstream is before, "this changes nothing"
+        checker.update([after])
+        assert state.upstream is after
 
 
 async def test_endpoints_known_before_the_checker_runs_are_checked() -> None:

@@ -142,6 +142,17 @@ def test_what_is_the_same(authority: Authority) -> None:
     assert not one.same(None)
 
 
+def test_whatever_the_file_holds_is_trusted(authority: Authority, tmp_path: Path) -> None:
+    """Also a certificate that has not signed itself: the endpoint's own, or an authority's in between."""
+    cert, key = authority.pair("localhost")
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(cert, key)
+    client = client_context(UpstreamTls(ca=cert.read_text("ascii")), "http1")
+    assert shake(ClientTls(client, "localhost", "up"), server).version() == "TLSv1.3"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(ClientTls(client, "localhost", "up"), authority.server_context("localhost"))
+
+
 @pytest.mark.parametrize(
     ("name", "days", "cause", "said"),
     [
