@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def write_certificates(text: str, folder: Path) -> None:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".key":
-            authority.renew(file.with_suffix(".pem"), file, "localhost")
+            authority.renew(file.with_suffix(".pem"), file, "localhost", f"{file.stem}.test")
         elif str(Path(name).with_suffix(".key")) not in names:
             file.write_bytes(authority.ca_path.read_bytes())
 
@@ -57,7 +58,10 @@ def test_python_in_the_documentation_compiles(text: str) -> None:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").rglob("gateway.yaml")), ids=lambda f: f.parent.name)
-def test_examples_load(file: Path) -> None:
+def test_examples_load(file: Path, tmp_path: Path) -> None:
+    shutil.copytree(file.parent, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / file.name
+    write_certificates(file.read_text("utf-8"), tmp_path)
     built = build_snapshot([file], environ={})
     assert built.problems == []
     assert built.snapshot.routes
