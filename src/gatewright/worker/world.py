@@ -48,8 +48,8 @@ class World:
     """One per worker."""
 
     __slots__ = (
-        "_dirty", "_flush", "_flush_in", "_id_count", "_id_prefix", "_loop", "_notes_left", "_publish", "_second", "_spawner",
-        "_suppressed", "_wheel", "clock", "date_line", "log", "now", "rand", "stats", "tunnels",
+        "_dirty", "_flush", "_flush_in", "_id_count", "_id_prefix", "_loop", "_notes_left", "_publish", "_second",
+        "_spawner", "_suppressed", "_wheel", "clock", "date_line", "log", "now", "rand", "stats", "tunnels",
         "unwatch", "wall", "watch",
     )  # fmt: skip
 
