@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _WINDOW = 1024 * 1024
 _SILENCE = 60.0  # seconds without a frame after which a client with requests in flight is asked whether it is there
 _PATIENCE = 20.0  # and how long it may take to say so
+_SECOND_QUESTION = 0.2  # seconds behind the first, to a client that has closed its side
 _NOTICE = 1.0  # seconds between telling a client that we go away and ceasing to take its requests
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
@@ -118,9 +119,20 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self._end_streams()
 
     def eof_received(self) -> bool:
-        """The client will send no more; it may still wait for answers."""
+        """The client will send no more. Mostly it is gone, but it may also wait for its answers.
+
+        Asking tells: where nobody is, the first question makes the other side reset the connection, and the second
+        one makes ours notice.
+        """
         self.eof = True
-        return bool(self.streams) and self.state != CLOSED
+        if not self.streams or self.state == CLOSED:
+            return False
+        now = self.world.now
+        self.out.append(frames.ping(b"\0" * 8))
+        self.touch()
+        self.heard = now - _SILENCE + _SECOND_QUESTION
+        self.need(now + _SECOND_QUESTION)
+        return True
 
     def close(self) -> None:
         """Close after what has been written; a client that does not read it in time loses it."""
