@@ -221,6 +221,33 @@ def test_no_streams_ever(rig: Rig) -> None:
     assert (status in {502, 503, 504}, complete) == (True, True)
 
 
+def test_more_connections_when_the_first_takes_fewer_streams_than_thought(rig: Rig) -> None:
+    script = Script(rig, max_connections=3)
+    clients = [script.ask(GET) for _ in range(3)]
+    assert script.origin.waiting == 1
+    servers = [script.accept((MAX_STREAMS, 1))]
+    while script.origin.waiting:
+        servers.append(script.accept((MAX_STREAMS, 1)))
+    assert [len(requests(server)) for server in servers] == [1, 1, 1]
+    for server in servers:
+        answer(server, 1)
+    assert [served(client) for client in clients] == [OK] * 3
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_waiting_for_streams_comes_to_an_end(rig: Rig, most: int) -> None:
+    script = Script(rig, max_connections=most, wait_timeout=2.0)
+    clients = [script.ask(GET) for _ in range(3)]
+    connections = 0
+    for _ in range(10):
+        while script.origin.waiting:
+            script.accept((MAX_STREAMS, 0))
+            connections += 1
+        rig.advance(1)
+    assert [Answer(client).status for client in clients] == [503] * 3
+    assert connections <= most
+
+
 def test_fewer_streams_than_are_open(rig: Rig) -> None:
     script = Script(rig, max_connections=1)
     clients = [script.ask(GET) for _ in range(3)]

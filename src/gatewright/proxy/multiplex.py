@@ -101,6 +101,9 @@ class MultiplexPool:
             return
         self.connections.append(connection)
         self.has_room(connection)
+        if self.waiters:  # it takes fewer streams than was thought
+            self._refill()
+            self._watch()
 
     def failed(self, condition: str) -> None:
         """A connection could not be opened. Those who waited for it have failed, each by itself may try again."""
