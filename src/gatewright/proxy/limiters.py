@@ -79,14 +79,11 @@ class TokenBucket(SharedLimiter):
 
     def take(self, key: bytes, cost: float = 1.0) -> float:
         """Take ``cost``. Returns 0.0 when granted, else the seconds until it could be. Hot."""
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._enter(key)
-        i, mark = entry
+        i, mark = self._entries.get(key) or self._enter(key)
         if self._words[i] != mark:
             i, mark = self._enter(key)
-        doubles, rate = self._doubles, self._rate
-        own = used = doubles[i + self._own]
+        doubles, rate, at = self._doubles, self._rate, i + self._own
+        own = used = doubles[at]
         for other in self._others:
             used += doubles[i + other]
         now = self._now()
@@ -101,7 +98,7 @@ class TokenBucket(SharedLimiter):
             self.left = self._burst - level if level < self._burst else 0.0
             self.resets = level / rate
             return over / rate
-        doubles[i + self._own] = own + cost
+        doubles[at] = own + cost
         self.left = -over if over < 0.0 else 0.0
         self.resets = (level + cost) / rate
         return 0.0
