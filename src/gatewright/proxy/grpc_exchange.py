@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: A client's own deadline is passed on in the client's words as long as no more than this has gone by: a value that
 #: stays the same is one octet in HTTP/2.
 _AT_ONCE = 0.001
+#: Share of the time after which a call that the client ends was ended by its deadline: its clock began before ours,
+#: and the time on the way counts twice.
+_NEARLY = 0.95
 
 
 class GrpcExchange(Exchange):
@@ -180,9 +183,14 @@ class GrpcExchange(Exchange):
         self.finish(reason, self.world.clock())
 
     def on_client_gone(self, reason: str = "client.gone") -> None:
-        """The client has cancelled the call."""
+        """The client has cancelled the call, or given it up at its deadline, which it keeps as well as we do."""
         if not self.ended:
             self.code = grpc.CANCELLED
+            total = self.total
+            if total is not None and self.by_client and self.world.clock() - self.started >= total * _NEARLY:
+                reason = "client.deadline"
+                self.code = grpc.DEADLINE_EXCEEDED
+                self.status = self.status or 504
         Exchange.on_client_gone(self, reason)
 
     def on_time_over(self) -> None:

@@ -298,6 +298,21 @@ def test_the_client_cancels(rig: Rig, begun: bool) -> None:
     assert caller.events == [*(["head"] if begun else []), "done"]
 
 
+@pytest.mark.parametrize(
+    ("gone", "outcome"),
+    [(1.0, (499, "CANCELLED", "client.gone")), (1.95, (504, "DEADLINE_EXCEEDED", "client.deadline"))],
+)
+def test_a_client_that_gives_up_at_its_deadline_has_not_just_gone(
+    rig: Rig, gone: float, outcome: tuple[int, str, str]
+) -> None:
+    serve(rig)
+    caller = Caller(rig, b"2S").begin()
+    rig.origin("a").accept()
+    rig.advance(gone)
+    caller.call.on_client_gone()
+    assert caller.outcome == outcome
+
+
 @pytest.mark.parametrize(("reset", "status"), [(-1, 14), (7, 14), (8, 1), (11, 8), (2, 13)])
 @pytest.mark.parametrize("begun", [False, True])
 def test_the_endpoint_resets(rig: Rig, reset: int, status: int, begun: bool) -> None:
