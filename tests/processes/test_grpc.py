@@ -56,7 +56,11 @@ def test_the_example_works(gateway: Any, ports: dict[str, int], capsys: pytest.C
     assert said[13].startswith("UNIMPLEMENTED - ")
     lines = front.log_lines(15)
     assert {line["protocol"] for line in lines} == {"grpc"}
-    assert [line["grpc_status"] for line in lines] == ["OK"] * 12 + ["UNAUTHENTICATED", "UNIMPLEMENTED", "DEADLINE_EXCEEDED"]
+    assert [line["grpc_status"] for line in lines] == ["OK"] * 12 + [
+        "UNAUTHENTICATED",
+        "UNIMPLEMENTED",
+        "DEADLINE_EXCEEDED",
+    ]
     assert max(line["tries"] for line in lines) >= 2  # every fifth answer of a server is UNAVAILABLE
 
     def counted() -> bool:
