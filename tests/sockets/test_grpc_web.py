@@ -239,13 +239,17 @@ async def test_a_client_that_does_not_read_stops_the_endpoint(server: DataPlaneS
     assert (await server.record()).reason == "client.gone"
 
 
-async def test_a_stream_that_is_reset_cancels_the_call(server: DataPlaneServer, service: Service) -> None:
+@pytest.mark.parametrize("reset", [True, False], ids=["stream reset", "connection closed"])
+async def test_a_client_that_goes_away_cancels_the_call(server: DataPlaneServer, service: Service, reset: bool) -> None:
     kind = (b"content-type", b"application/grpc-web")
     asks = raw.request(kind, method=b"POST", path=f"/{SERVICE}/Watch".encode())
     async with RawClient(server.port) as client:
         await client.send(raw.PREFACE + raw.settings(), raw.headers(1, asks, raw.END_HEADERS), raw.data(1, pack(b"")))
         await client.until(pack(b"first"))
-        await client.send(raw.rst(1))
+        if reset:
+            await client.send(raw.rst(1))
+        else:
+            client.writer.close()
         async with asyncio.timeout(5):
             await service.cancelled.wait()
     record = await server.record()
