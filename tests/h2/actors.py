@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import h11
+from h2.settings import SettingCodes
 from tests.h2.oracle import Heard, Oracle
 from tests.h2.origins import listener
 from tests.h2.raw import RigLink, Sent
 
+from gatewright.snapshot import model
 from gatewright.testing.rig import Rig, route, upstream
 from gatewright.testing.wires import Peer
 
@@ -409,6 +411,8 @@ class H2Endpoint:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.oracles: list[Oracle] = []
+        #: Settings of connections that are still to come.
+        self.local: dict[SettingCodes, int] = {}
         self.servings: list[Serving] = []
         self.stalled = False
         self._known: dict[tuple[int, int], H2Serving] = {}
@@ -417,7 +421,7 @@ class H2Endpoint:
         origin = self.bench.rig.origin("a")
         while origin.waiting:
             link = RigLink(self.bench.rig, origin.accept())
-            self.oracles.append(Oracle(link, client=False, grant=not self.stalled))
+            self.oracles.append(Oracle(link, client=False, grant=not self.stalled, local=self.local))
         for number, oracle in enumerate(self.oracles):
             oracle.pump()
             for stream in oracle.streams.values():
@@ -453,13 +457,15 @@ class Bench:
         rig: The data plane.
         down: Version that the client speaks.
         up: Version that the endpoint speaks.
+        pool: Of the upstream.
         options: Of the route.
     """
 
-    def __init__(self, rig: Rig, down: str, up: str, **options: object) -> None:
+    def __init__(self, rig: Rig, down: str, up: str, pool: model.Pool | None = None, **options: object) -> None:
         self.rig = rig
         self.down, self.up = down, up
-        rig.apply(route("all", to="a", **options), upstream("a", passive=None, protocol=up), listener())
+        made = upstream("a", passive=None, protocol=up, pool=pool or model.Pool())
+        rig.apply(route("all", to="a", **options), made, listener())
         self.endpoint: H1Endpoint | H2Endpoint = (H1Endpoint if up == "http1" else H2Endpoint)(self)
         self.client: H1Clients | H2Client = (H1Clients if down == "http1" else H2Client)(self)
 

@@ -7,6 +7,7 @@ is bounded; and nothing stays behind.
 
 from __future__ import annotations
 
+from h2.settings import SettingCodes
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,6 +15,7 @@ from tests.h2 import raw
 from tests.h2.actors import Bench, Call, H1Call, H1Clients, H1Serving, H2Call, H2Client, H2Endpoint, H2Serving, Serving
 from tests.h2.oracle import Oracle
 
+from gatewright.snapshot import model
 from gatewright.testing.rig import Rig
 
 #: Octets of one message that the gateway may hold: what it gives as a window, and its writing and reading buffers.
@@ -70,10 +72,13 @@ class CutLink(raw.RigLink):
 
 
 class AnyOrder(RuleBasedStateMachine):
-    @initialize(down=st.sampled_from(["http1", "h2", "h2"]), up=st.sampled_from(["http1", "h2", "h2"]))
-    def begin(self, down: str, up: str) -> None:
+    @initialize(
+        down=st.sampled_from(["http1", "h2", "h2"]), up=st.sampled_from(["http1", "h2", "h2"]), most=st.integers(1, 4)
+    )
+    def begin(self, down: str, up: str, most: int) -> None:
         self.rig = Rig()
-        self.bench = Bench(self.rig, down, up, timeout=500.0)
+        pool = model.Pool(max_connections=1000 if most > 2 else most, wait_timeout=3.0)
+        self.bench = Bench(self.rig, down, up, pool, timeout=500.0)
         self.pairs: list[Pair] = []
         self.count = 0
         if isinstance(self.bench.client, H2Client):
@@ -185,6 +190,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(most=st.sampled_from([0, 1, 3, 100]))
     def fewer_streams(self, most: int) -> None:
         assert isinstance(self.bench.endpoint, H2Endpoint)
+        self.bench.endpoint.local = {SettingCodes.MAX_CONCURRENT_STREAMS: most}
         for oracle in self.bench.endpoint.oracles[-1:]:
             if not oracle.over:
                 oracle.connection.update_settings({3: most})  # not in force until it is acknowledged
@@ -256,6 +262,9 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.05, 1.0, 15.0, 100.0]))
     def time_passes(self, seconds: float) -> None:
         self.rig.advance(seconds)
+        if seconds > 5:
+            assert self.rig.runtime is not None
+            assert not self.rig.runtime.upstreams["a"].endpoints[0].pool.waiters, "somebody waits without end"
         self.bench.settle()
 
     # --- what must be -------------------------------------------------------------------------------------------------
