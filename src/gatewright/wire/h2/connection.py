@@ -85,7 +85,8 @@ class H2Connection(Generic[S]):
         self.credit_at_once = False
         #: Streams that wait for the connection's window, longest first.
         self.blocked: dict[int, S] = {}
-        self.ours_reset: dict[int, None] = {}
+        #: Streams that we have reset: how much of them may still be on the way.
+        self.ours_reset: dict[int, int] = {}
         # budgets
         self.resets = Budget(resets, now)
         self.calm = Budget(control_frames, now)
@@ -119,7 +120,7 @@ class H2Connection(Generic[S]):
         raise NotImplementedError
 
     def touch(self) -> None:
-        """There is something in ``out``: see to it that it is written."""
+        """There is something in ``out``: see to it that it is written. Does nothing when ``dirty``."""
         raise NotImplementedError
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ class H2Connection(Generic[S]):
         elif kind != CONTINUATION or stream_id != self.block_stream:
             raise H2Error(errors.PROTOCOL_ERROR, "a header block is interrupted")
 
-    def _data(self, flags: int, stream_id: int, payload: bytes) -> None:
+    def _data(self, flags: int, stream_id: int, payload: bytes) -> None:  # noqa: C901 - each call here costs a frame
         """DATA (section 6.1). Hot."""
         size = len(payload)
         if flags & PADDED:
@@ -171,7 +172,6 @@ class H2Connection(Generic[S]):
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_done:
             return self._data_on_closed(stream_id, size, payload)
-        self._count_data(payload, flags)
         stream.recv_left -= size
         if stream.recv_left < 0 or stream.left >= 0:
             code = _excess(stream, len(payload), flags)
@@ -180,9 +180,15 @@ class H2Connection(Generic[S]):
                 self._credit_connection()
                 return self.stream_error(stream_id, code)
         if payload:
+            self.useful += 1
             stream.on_data(payload)
-        if size:
-            self.credit(stream, size)
+        elif not flags & END_STREAM:
+            self._chatter()
+        stream.unread += size
+        if self.credit_at_once:
+            self.unread += size
+        if stream.unread * 2 >= WINDOW or self.unread * 2 >= self.window:
+            self.credit(stream)
         return self._end(stream) if flags & END_STREAM else None
 
     def _end(self, stream: S) -> None:
@@ -190,14 +196,8 @@ class H2Connection(Generic[S]):
         if stream.id in self.streams:
             stream.remote_done = True
             stream.on_end()
-            if stream.local_done:
+            if stream.local_done and stream.id in self.streams:
                 self.forget(stream)
-
-    def _count_data(self, payload: bytes, flags: int) -> None:
-        if payload:
-            self.useful += 1
-        elif not flags & END_STREAM:
-            self._chatter()
 
     def _data_on_closed(self, stream_id: int, size: int, payload: bytes) -> None:
         """Data nobody takes. It counts for the connection's window all the same."""
@@ -207,11 +207,16 @@ class H2Connection(Generic[S]):
             self._chatter()
         self.unread += size
         self._credit_connection()
-        if stream_id not in self.ours_reset:
+        left = self.ours_reset.get(stream_id)
+        if left is None:
             if stream_id in self.streams:
                 self.stream_error(stream_id, errors.STREAM_CLOSED)
             else:
                 self.refuse(stream_id, errors.STREAM_CLOSED)
+        elif left < size:
+            raise H2Error(errors.FLOW_CONTROL_ERROR, "DATA without an end on a stream that was reset")
+        else:
+            self.ours_reset[stream_id] = left - size
 
     def _other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Everything but DATA and ordinary HEADERS. Unknown kinds are ignored (section 5.5)."""
@@ -410,13 +415,10 @@ class H2Connection(Generic[S]):
         elif stream.waiting is not None:
             self._send_waiting(stream)
 
-    def credit(self, stream: Stream, size: int) -> None:
-        """``size`` further octets of the stream have been taken; tell the peer when half of a window has."""
-        stream.unread += size
+    def credit(self, stream: Stream) -> None:
+        """Tell the peer what has been taken of the stream, when that is half of a window."""
         if self.credit_at_once:
-            self.unread += size
-            if self.unread * 2 >= self.window:
-                self._credit_connection()
+            self._credit_connection()
         if stream.paused:
             return
         unread = stream.unread
@@ -566,7 +568,7 @@ class H2Connection(Generic[S]):
         ours = self.ours_reset
         if len(ours) >= _MOST_REMEMBERED:
             del ours[next(iter(ours))]
-        ours[stream_id] = None
+        ours[stream_id] = WINDOW
         self.out.append(frames.rst_stream(stream_id, code))
         self.touch()
 

@@ -152,4 +152,4 @@ class Stream:
         """Give credit for what has been taken meanwhile, and go on."""
         if self.paused:
             self.paused = False
-            self.conn.credit(self, 0)
+            self.conn.credit(self)

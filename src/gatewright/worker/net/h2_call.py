@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _FOREVER = float("inf")
 _MOST_INFORMATIONAL = 16
 _GRPC = frozenset({"grpc", "grpc-web"})
+_MOST_BLOCKS = 64
+_LONGEST_BLOCK = 2048
 _WEBSOCKET = encode_pair(b":protocol", b"websocket")
 
 
@@ -60,7 +62,7 @@ class H2Call(Stream):
             exchange.upstream_failed(ports.PROTOCOL)
             return
         conn.open(self)
-        head = request_block(exchange, conn.scheme, websocket=websocket)
+        head = request_block(exchange, conn, websocket=websocket)
         if framing:
             self.head = head  # the body's first piece goes with it
             return
@@ -127,17 +129,17 @@ class H2Call(Stream):
         if exchange.protocol == "websocket":
             self._websocket(exchange, status, fields)
             return
-        self.deadline = at = self.conn.world.now + exchange.timeouts.idle
-        self.conn.need(at)
+        conn = self.conn
+        self.deadline = at = conn.world.now + exchange.timeouts.idle
+        if at < conn.deadline:
+            conn.need(at)
         if fields.events:
             self._stream(exchange)
+        conn.gathered.append(exchange)
         exchange.on_response_head(status, fields, framing)
-        if self.exchange is exchange:
-            if end:
-                self.remote_done = True
-                self.finish(())
-            else:
-                exchange.client.flush()
+        if end and self.exchange is exchange:
+            self.remote_done = True
+            self.finish(())
 
     def _framing(self, exchange: Exchange, status: int, fields: H2ResponseFields, end: int) -> int:
         """How the body is framed, and what must come of it. Raises Malformed."""
@@ -203,10 +205,8 @@ class H2Call(Stream):
             heartbeat.heard(data, self.conn.world.now)
         if not self.paused:
             self.deadline = self.conn.world.now + (exchange.timeouts.idle if heartbeat is None else heartbeat.every)
+        self.conn.gathered.append(exchange)
         exchange.on_response_body(data)
-        if self.remote_done or self.exchange is not exchange:
-            return
-        exchange.client.flush()
 
     def on_end(self) -> None:
         """The response is complete."""
@@ -230,7 +230,6 @@ class H2Call(Stream):
         conn.forget(self)
         if exchange is not None:
             exchange.on_response_end(trailers)
-            exchange.client.flush()
 
     def pause(self) -> None:
         """The client reads more slowly than the endpoint sends: its own limit counts now."""
@@ -284,6 +283,8 @@ class H2Call(Stream):
         if exchange is not None:
             if code >= 0 and isinstance(exchange, GrpcExchange):
                 exchange.reset_code = code
+            if exchange.response_started:
+                exchange.client.flush()  # what has come of the answer is the client's
             exchange.upstream_failed(condition)
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -305,11 +306,27 @@ class H2Call(Stream):
             exchange.upstream_failed(condition)
 
 
-def request_block(ex: Exchange, scheme: bytes, *, websocket: bool) -> bytes:
-    """The header block that goes to the endpoint. Hot: pieces that have been encoded before are not encoded again."""
+def request_block(ex: Exchange, conn: H2Client, *, websocket: bool) -> bytes:
+    """The header block that goes to the endpoint. Hot: the same request has the same block."""
+    request = ex.request
+    headers = request.headers
+    host = ex.route.host or ex.upstream.host_for(ex.endpoint, request.authority)  # type: ignore[union-attr,arg-type]
+    if headers.added or headers.dropped or websocket:
+        return _request_block(ex, host, conn.scheme, websocket=websocket)
+    key = request.method, ex.path, request.query, host, headers.fields, ex.origin
+    block = conn.blocks.get(key)
+    if block is None:
+        block = _request_block(ex, host, conn.scheme, websocket=False)
+        if len(conn.blocks) >= _MOST_BLOCKS:
+            conn.blocks.clear()
+        if len(block) <= _LONGEST_BLOCK:
+            conn.blocks[key] = block
+    return block
+
+
+def _request_block(ex: Exchange, host: bytes, scheme: bytes, *, websocket: bool) -> bytes:
     request = ex.request
     path = ex.path if request.query is None else b"%b?%b" % (ex.path, request.query)
-    host = ex.route.host or ex.upstream.host_for(ex.endpoint, request.authority)  # type: ignore[union-attr,arg-type]
     origin = ex.origin
     way = origin.packed
     if way is None:

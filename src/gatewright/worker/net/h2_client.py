@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.proxy import ports
 from gatewright.tls.client import failure_of
@@ -19,6 +19,7 @@ from gatewright.worker.net.timers import TICK
 
 if TYPE_CHECKING:
     from gatewright.http.headers import Pair
+    from gatewright.proxy.exchange import Exchange
     from gatewright.proxy.multiplex import MultiplexPool
     from gatewright.worker.world import World
 
@@ -45,9 +46,9 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
     """A connection to an endpoint. Its pool made it and hands out its streams."""
 
     __slots__ = (
-        "alive", "awaited", "blocked_writing", "born", "connect_protocol", "deadline", "dirty", "heads",
-        "heads_generation", "heard", "idle_at", "last_id", "most_streams", "pool", "pooled", "ready", "retiring",
-        "room", "scheme", "trailers", "transport", "wheel_at", "world",
+        "alive", "awaited", "blocked_writing", "blocks", "born", "connect_protocol", "deadline", "dirty", "gathered",
+        "heads", "heads_generation", "heard", "idle_at", "last_id", "most_streams", "pool", "pooled", "ready",
+        "retiring", "room", "scheme", "trailers", "transport", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, pool: MultiplexPool) -> None:
@@ -63,6 +64,10 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
         self.room = _STREAMS
         #: The endpoint takes WebSockets (RFC 8441).
         self.connect_protocol = False
+        #: Exchanges that have something for their clients.
+        self.gathered: list[Exchange] = []
+        #: Blocks of requests as they were sent, by what they follow from.
+        self.blocks: dict[tuple[Any, ...], bytes] = {}
         self.dirty = False
         self.blocked_writing = False
         self.born = self.heard = world.now
@@ -200,15 +205,21 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
             self.feed(data)
         except H2Error as error:
             self._fail(error)
-            return
         except Exception as bug:  # noqa: BLE001 - a bug of ours must not cost more than this connection
             self.world.bug("an HTTP/2 connection to an endpoint", bug)
             self._fail(H2Error(errors.INTERNAL_ERROR, ""))
-            return
-        if not self.ready and self.expect != FIRST:
+        if self.gathered:
+            self._flush_clients()
+        if not self.ready and self.expect != FIRST and self.alive:
             self.ready = True
             if self.awaited:
                 self.pool.connected(self)
+
+    def _flush_clients(self) -> None:
+        """What a segment has brought for a client goes there in one piece."""
+        gathered, self.gathered = self.gathered, []
+        for exchange in gathered:
+            exchange.client.flush()
 
     def on_block(self, stream_id: int, block: bytes, end: int) -> None:
         """A header block: a response, one of several, or trailers. Hot."""
@@ -216,6 +227,7 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
         if call is None:
             if not self.was_opened(stream_id):
                 raise H2Error(errors.PROTOCOL_ERROR, "HEADERS on a stream that nobody opened")
+            self._chatter()
             self._skip(block)
             return
         if self.decoder.generation != self.heads_generation:
@@ -229,6 +241,8 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
                 self._trailers(call, block, end)
             else:
                 status, fields = self.heads.get(block) or self._read_head(block)
+                if status < 200:
+                    self._chatter()
                 call.on_head(status, fields, end)
         except (Malformed, HeadersTooLarge) as error:
             call.malformed(str(error) or "the header section is too large")
@@ -339,6 +353,7 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
 
     def _fail(self, error: H2Error) -> None:
         """The endpoint has broken the protocol."""
+        self._flush_clients()
         self.world.note("upstream.malformed", endpoint=self.pool.endpoint.key, detail=error.detail)
         self.out.append(frames.goaway(0, error.code, error.detail.encode()))
         self.write()

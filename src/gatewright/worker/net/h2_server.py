@@ -19,6 +19,7 @@ from gatewright.worker.net.h2_stream import H2Stream
 from gatewright.worker.net.timers import TICK
 
 if TYPE_CHECKING:
+    from gatewright.proxy.exchange import Exchange
     from gatewright.tls.server import Session
     from gatewright.worker.net.listener import Listener
     from gatewright.worker.world import World
@@ -45,9 +46,9 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     stream_type: ClassVar[type[H2Stream]] = H2Stream
 
     __slots__ = (
-        "blocked_writing", "deadline", "dirty", "eof", "heard", "idle_at", "last_stream", "listener", "most_streams",
-        "opened", "patient_until", "peer", "preface", "reader", "requests", "scheme", "state", "tls", "told_at",
-        "transport", "wheel_at", "world",
+        "blocked_writing", "deadline", "dirty", "eof", "gathered", "heard", "idle_at", "last_stream", "listener",
+        "most_streams", "opened", "patient_until", "peer", "preface", "reader", "requests", "scheme", "state", "tls",
+        "told_at", "transport", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -68,6 +69,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.requests = 0
         #: Streams whose head has come and whose exchange has not begun.
         self.opened: list[H2Stream] = []
+        #: Exchanges that have something for their endpoints.
+        self.gathered: list[Exchange] = []
         #: There is something to write, and the world knows. The client does not read what was written.
         self.dirty = False
         self.blocked_writing = False
@@ -164,7 +167,17 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
             return self._fail(H2Error(errors.INTERNAL_ERROR, ""), "internal.error")
         if self.opened and not self.blocked_writing:
             self._begin_opened()
+        if self.gathered:
+            self._flush_endpoints()
         return None
+
+    def _flush_endpoints(self) -> None:
+        """What a segment has brought for an endpoint goes there in one piece."""
+        gathered, self.gathered = self.gathered, []
+        for exchange in gathered:
+            upstream = exchange.conn
+            if upstream is not None:
+                upstream.flush()
 
     def _read_preface(self, data: bytes) -> bytes:
         """The client's first octets (section 3.4). Returns what is behind them."""
@@ -350,6 +363,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
             stream.go_on()
         if self.opened:
             self._begin_opened()
+            self._flush_endpoints()
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 

@@ -87,10 +87,8 @@ class H2Stream(Stream):
         self.exchange = exchange
         if framing:
             self._within(self.patience)
+            conn.gathered.append(exchange)
         exchange.begin()
-        upstream = exchange.conn
-        if framing and upstream is not None:
-            upstream.flush()
 
     def on_data(self, data: bytes) -> None:
         """A piece of the request body."""
@@ -107,10 +105,8 @@ class H2Stream(Stream):
             self.early.append(data)
             return
         self._within(self.patience)
+        self.conn.gathered.append(exchange)
         exchange.on_request_body(data)
-        upstream = exchange.conn
-        if upstream is not None:
-            upstream.flush()
 
     def on_end(self) -> None:
         """The request is complete."""
@@ -136,10 +132,8 @@ class H2Stream(Stream):
         self.deadline = self.total
         exchange = self.exchange
         if exchange is not None:
+            self.conn.gathered.append(exchange)
             exchange.on_request_end(trailers)
-            upstream = exchange.conn
-            if upstream is not None:
-                upstream.flush()
 
     def on_reset(self, code: int) -> None:
         """The stream is gone."""
