@@ -23,6 +23,10 @@ _PSEUDO_OF_REQUEST = frozenset({b":method", b":scheme", b":path", b":authority",
 _TRAILERS = (b"te", b"trailers")
 _LONGEST_LENGTH = 18
 
+#: Trailers → their block.
+_PACKED_TRAILERS: dict[tuple[Pair, ...], bytes] = {}
+_MOST_TRAILERS = 256
+_LONGEST_TRAILERS = 512
 #: authority → host.
 _HOSTS: dict[bytes, bytes] = {}
 _MOST_HOSTS = 1024
@@ -232,8 +236,15 @@ def pack_lines(lines: bytes) -> bytes:
 
 
 def pack_trailers(trailers: tuple[Pair, ...]) -> bytes:
-    """The block of trailers."""
-    return encode_pairs([pair for pair in trailers if pair[0] not in NOT_TRAILERS])
+    """The block of trailers, remembered: nearly all calls end in the same words."""
+    block = _PACKED_TRAILERS.get(trailers)
+    if block is None:
+        block = encode_pairs([pair for pair in trailers if pair[0] not in NOT_TRAILERS])
+        if len(_PACKED_TRAILERS) >= _MOST_TRAILERS:
+            _PACKED_TRAILERS.clear()
+        if len(block) <= _LONGEST_TRAILERS:
+            _PACKED_TRAILERS[trailers] = block
+    return block
 
 
 TE_TRAILERS = encode_pair(*_TRAILERS)

@@ -245,6 +245,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     def _begin_opened(self) -> None:
         opened, self.opened = self.opened, []
         for stream in opened:
+            if stream.seen is None:  # begun by its body, or gone
+                continue
             try:
                 stream.begin()
             except Exception as bug:  # noqa: BLE001 - a bug of ours must not cost more than this request
