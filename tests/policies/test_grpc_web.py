@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gatewright.http.grpc_web import trailer_frame
 from gatewright.testing.rig import Rig, route, upstream
@@ -212,6 +215,41 @@ def test_what_is_not_grpc_web_passes_as_it_is(rig: Rig, request_: bytes) -> None
     response = b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc+proto\r\ncontent-length: 2\r\n\r\nok"
     origin.send(response)
     assert client.received.endswith(b"\r\n\r\nok")
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({0, len(data), *(each % (len(data) + 1) for each in cuts)})
+    return [data[a:b] for a, b in pairwise(places)]
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=6)
+MESSAGES = st.lists(st.binary(max_size=50), max_size=4)
+
+
+@settings(max_examples=40)
+@given(asks=MESSAGES, says=MESSAGES, up=CUTS, down=CUTS, text=st.booleans())
+def test_messages_pass_however_they_are_cut(
+    asks: list[bytes], says: list[bytes], up: list[int], down: list[int], text: bool
+) -> None:
+    rig = Rig()
+    serve(rig)
+    client = rig.client()
+    client.send(call(b"", TEXT if text else BINARY).replace(b"content-length: 0", b"transfer-encoding: chunked"))
+    origin = rig.origin("a").accept()
+    asked_for = b"".join(map(message, asks))
+    for piece in cut(b64encode(asked_for) if text else asked_for, up):
+        client.send(chunk(piece))
+    client.send(b"0\r\n\r\n")
+    assert b"".join(unchunked(origin.received.partition(b"\r\n\r\n")[2])) == asked_for
+    origin.send(answer().partition(b"0\r\n")[0])
+    said = b"".join(map(message, says))
+    for piece in cut(said, down):
+        origin.send(chunk(piece))
+    origin.send(b"0\r\ngrpc-status: 0\r\n\r\n")
+    pieces = parts(client.received)[2]
+    body = b"".join(b64decode(piece) if text else piece for piece in pieces)
+    assert body == said + trailer_frame([(b"grpc-status", b"0")])
+    rig.check_idle()
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------

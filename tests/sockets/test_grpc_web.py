@@ -6,6 +6,7 @@ import asyncio
 import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import httpx2
@@ -186,6 +187,20 @@ async def test_a_deadline(web: Web, server: DataPlaneServer, service: Service, m
     assert (await server.record()).grpc_status == "DEADLINE_EXCEEDED"
 
 
+async def test_a_call_that_is_made_again(service: Service) -> None:
+    """What was decoded is kept, and sent once more as it is."""
+    service.failures = 2
+    config = configuration(service, route=ROUTE, retries="{attempts: 3, on: [grpc_unavailable], budget: 100%}")
+    async with (
+        DataPlaneServer(config) as server,
+        httpx2.AsyncClient(base_url=server.url, timeout=10, trust_env=False) as client,
+    ):
+        messages, trailers = await Web(client, text=True).call("Flaky", b"once more")
+        assert (messages, trailers["grpc-status"]) == ([b"once more"], "0")
+        record = await server.record()
+        assert (record.tries, service.calls["Flaky"]) == (3, 3)
+
+
 async def test_an_endpoint_that_is_gone(web: Web, server: DataPlaneServer, service: Service) -> None:
     await service.server.stop(None)
     messages, trailers = await web.call("Echo", b"hello")
@@ -213,6 +228,21 @@ async def test_a_page_of_another_origin(client: httpx2.AsyncClient) -> None:
         response = await client.send(web.request(method, b"hello", origin="https://app.test"))
         assert response.headers["access-control-allow-origin"] == "https://app.test"
         assert "grpc-status" in response.headers["access-control-expose-headers"]
+
+
+async def test_the_example_of_the_page(service: Service) -> None:
+    """Its configuration and its command, with our service in the place of the shop."""
+    page = Path(__file__).parents[2].joinpath("docs/policies/grpc_web.md").read_text("utf-8")
+    page = page.replace("http://127.0.0.1:50051", service.url).replace("shop.Orders/List", f"{SERVICE}/Echo")
+    page = page.replace("shop.Orders", SERVICE)
+    (config,), (command,) = (re.findall(rf"(?ms)^```{kind}\n(.*?)^```", page) for kind in ("yaml", "sh"))
+    async with DataPlaneServer(config) as server:
+        command = command.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+        process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        await server.settled()
+    assert b"grpc-status:0\r\n" in said
+    assert service.calls["Echo"] == 1
 
 
 # --- pace and what is wrong, octet by octet ---------------------------------------------------------------------------
