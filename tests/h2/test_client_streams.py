@@ -389,26 +389,40 @@ def test_more_than_the_connections_window_breaks_it(rig: Rig) -> None:
 
 def test_what_comes_for_a_cancelled_request_is_ignored_and_given_back(rig: Rig) -> None:
     script = Script(rig)
-    first, second = script.ask(GET), script.ask(GET)
+    second = script.ask(GET)
+    server = script.accept()
+    stream = 1
+    while 65_535 + sum(each.number for each in server.of(raw.WINDOW_UPDATE, 0)) <= 18 << 20:
+        first = script.ask(GET)
+        stream += 2
+        server.send(headers(stream, STATUS, END_HEADERS), data(stream, b"x", 0))
+        first.reset()
+        server.read()
+        reset = server.reset(stream)
+        assert reset is not None
+        assert reset.code == CANCEL
+        server.send(*[data(stream, b"x" * 16_384, 0)] * 7)  # as much as it could have sent before it knew
+        server.read()
+        assert stream < 1000
+    server.send(data(stream, b"x"), headers(stream, [(b"x", b"1")]), rst(stream), window_update(stream, 5))
+    answer(server, 1)
+    assert served(second) == OK
+    assert len(server.of(RST_STREAM)) == (stream - 1) // 2
+
+
+def test_data_for_a_cancelled_request_comes_to_an_end(rig: Rig) -> None:
+    script = Script(rig)
+    client = script.ask(GET)
     server = script.accept()
     server.send(headers(1, STATUS, END_HEADERS), data(1, b"x", 0))
-    first.reset()
-    server.read()
-    reset = server.reset(1)
-    assert reset is not None
-    assert reset.code == CANCEL
-    for _ in range(1200):  # more than the connection's window
+    client.reset()
+    for _ in range(8):
         server.send(data(1, b"x" * 16_384, 0))
-        server.read()
-        if 65_535 + sum(each.number for each in server.of(raw.WINDOW_UPDATE, 0)) > 18 << 20:
-            break
-    server.send(data(1, b"x"), headers(1, [(b"x", b"1")]), rst(1), window_update(1, 5))
-    answer(server, 3)
-    assert served(second) == OK
-    assert len(server.of(RST_STREAM)) == 1
-
-
-# --- blocks -----------------------------------------------------------------------------------------------------------
+    assert server.is_alive()
+    server.send(data(1, b"x", 0))
+    server.until(lambda: server.closed)
+    assert server.goaway is not None
+    assert server.goaway.code == FLOW_CONTROL
 
 
 @pytest.mark.parametrize("size", [0, 50])
