@@ -425,6 +425,9 @@ def test_data_for_a_cancelled_request_comes_to_an_end(rig: Rig) -> None:
     assert server.goaway.code == FLOW_CONTROL
 
 
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("size", [0, 50])
 def test_a_smaller_header_table_is_confirmed(rig: Rig, size: int) -> None:
     script = Script(rig)

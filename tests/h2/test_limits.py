@@ -12,6 +12,7 @@ from tests.h2.raw import (
     CANCEL,
     END_HEADERS,
     END_STREAM,
+    FLOW_CONTROL,
     GOAWAY,
     INITIAL_WINDOW,
     NO_ERROR,
@@ -182,6 +183,16 @@ def test_a_small_window_for_a_small_piece(rig: Rig) -> None:
         sent += 1
     assert sent == 10
     assert bench.is_h2_flood()
+
+
+def test_a_window_of_data_for_a_stream_that_was_reset_and_no_more(rig: Rig) -> None:
+    bench = Bench(rig)
+    assert bench.send(headers(1, POST, END_HEADERS), window_update(1, 0))
+    assert len(bench.raw.of(RST_STREAM)) == 1
+    assert bench.send(*[data(1, b"x" * 16_384, 0)] * 8)
+    assert not bench.send(data(1, b"x", 0))
+    assert bench.raw.goaway is not None
+    assert bench.raw.goaway.code == FLOW_CONTROL
 
 
 # --- clients that do not listen ---------------------------------------------------------------------------------------
