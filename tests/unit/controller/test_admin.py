@@ -161,7 +161,7 @@ async def test_the_status_shows_everything(gateway: Gateway, client: httpx2.Asyn
             "name": "public",
             "bind": "127.0.0.1:0",
             "address": "127.0.0.1:8000",
-            "protocols": ["http1"],
+            "protocols": ["http1", "h2c"],
             "connections": 3,
             "certificates": [],
         }

@@ -20,7 +20,7 @@ def request(headers: dict[str, str] | None = None, query: bytes | None = None, *
     """What a balancer reads of an exchange."""
     fields = Fields([(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()])
     head = RequestHead(b"GET", b"/", b"/", query, b"x", b"x", b"http", 11, Headers(fields))
-    return SimpleNamespace(request=head, params={}, client_addr="192.0.2.1", **more)
+    return SimpleNamespace(request=head, params={}, client_addr="192.0.2.1", client_certificate=None, **more)
 
 
 def endpoint_spec(host: str, **more: Any) -> model.Endpoint:

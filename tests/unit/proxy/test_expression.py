@@ -37,6 +37,7 @@ class Exchange:
         self.consumer = consumer
         self.vars: dict[str, Any] = {"identity": {"groups": ["admin"]}}
         self.route_name = "r"
+        self.client_certificate = None
 
 
 def value(source: str, **exchange: Any) -> Any:

@@ -18,7 +18,7 @@ def behind_proxy(rig: Rig, address: str = "127.0.0.1", **options: object) -> Pee
     limits = options.pop("limits", model.Limits())
     spec = model.Listener("public", "127.0.0.1:0", proxy_protocol=True, limits=limits, **options)  # type: ignore[arg-type]
     rig.apply(route("all", to="a"), upstream("a"), spec)
-    protocol = rig._listeners["public"]._behind_proxy()
+    protocol = rig._listeners["public"]._accept()
     peer = Peer(rig, protocol, (address, 1))
     protocol.connection_made(peer.transport)
     return peer
@@ -89,7 +89,7 @@ def test_one_connection_too_many_behind_a_proxy_is_turned_away_with_its_request(
     peer = behind_proxy(rig, limits=model.Limits(connections=1))
     peer.send(V1)
     listener = rig._listeners["public"]
-    protocol = listener._behind_proxy()
+    protocol = listener._accept()
     other = Peer(rig, protocol, ("127.0.0.1", 2))
     protocol.connection_made(other.transport)
     other.send(V1 + GET)
