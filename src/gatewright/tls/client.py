@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from gatewright.clock import Clock, SystemClock
 from gatewright.tls.memory import load_pair
 
 if TYPE_CHECKING:
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 
 #: Most names of which a context remembers a session.
 MOST_SESSIONS: Final = 1_000
+#: Seconds until another session of a name is taken, doubled each time that one was of no use. Reading a session costs
+#: memory for ever, 6 KB, in versions of Python without the correction of October 2024 (python/cpython#116810).
+_CORRECTED: Final = sys.version_info >= (3, 13, 1) or (3, 12, 8) <= sys.version_info < (3, 13)
+PAUSE: Final = 1.0 if _CORRECTED else 3_600.0
+LONGEST_PAUSE: Final = 86_400.0
+_SETTLED: Final = 1.0  # seconds after which an open connection has its tickets
 
 _ALPN: Final = {"http1": "http/1.1", "h2": "h2", "grpc": "h2"}
 #: Name of a certificate in an indexed directory (``openssl rehash``).
@@ -57,24 +65,47 @@ class _Resuming(ssl.SSLObject):
         super().unwrap()
 
 
+class _Kept(NamedTuple):
+    """A session to resume (None: the endpoint gives none), and when to ask for another one at the earliest."""
+
+    session: ssl.SSLSession | None
+    again_at: float
+    pause: float
+
+
 class ClientContext(ssl.SSLContext):
-    """The settings of one upstream, shared by its endpoints. Remembers the newest session of each name."""
+    """The settings of one upstream, shared by its endpoints. Remembers a session for each name."""
 
     sslobject_class = _Resuming
 
     def __init__(self, _protocol: int) -> None:
         #: What must be agreed on, or empty when nothing need be.
         self.required_alpn = ""
-        self._sessions: dict[str, ssl.SSLSession] = {}
+        self.clock: Clock = SystemClock()
+        self._sessions: dict[str, _Kept] = {}
 
     def keep(self, connection: ssl.SSLObject) -> None:
-        """Remember the session of an open connection for the next one to the same name."""
-        name, session = connection.server_hostname, connection.session
-        if name is None or session is None or not session.has_ticket:
+        """Remember the session of an open connection for the next ones to the same name.
+
+        One that was accepted stays; another is taken when it no longer is.
+        """
+        name = connection.server_hostname
+        if name is None:
             return
+        known = self._sessions.get(name)
+        if connection.session_reused:
+            if known is not None and known.pause > PAUSE:
+                self._sessions[name] = known._replace(pause=PAUSE)
+            return
+        now = self.clock.monotonic()
+        if known is not None and now < known.again_at:
+            return
+        session = connection.session
+        pause = PAUSE if known is None else min(known.pause * 2, LONGEST_PAUSE)
         if len(self._sessions) >= MOST_SESSIONS:
             self._sessions.clear()
-        self._sessions[name] = session
+        useful = session is not None and session.has_ticket
+        self._sessions[name] = _Kept(session if useful else None, now + pause, pause)
 
     def wrap_bio(
         self,
@@ -86,7 +117,8 @@ class ClientContext(ssl.SSLContext):
     ) -> ssl.SSLObject:
         """Begin a connection, with the session of the one before where there is one."""
         if session is None and isinstance(server_hostname, str):
-            session = self._sessions.get(server_hostname)
+            known = self._sessions.get(server_hostname)
+            session = known.session if known is not None else None
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
@@ -161,7 +193,7 @@ def shown(spec: UpstreamTls | None, endpoint: Endpoint) -> str:
 class ClientTls:
     """TLS towards one endpoint: what its pool's connections are opened with."""
 
-    __slots__ = ("_newest", "context", "name", "noted_at", "upstream")
+    __slots__ = ("_newest", "_since", "context", "name", "noted_at", "upstream")
 
     def __init__(self, context: ClientContext, name: str, upstream: str) -> None:
         self.context = context
@@ -173,6 +205,7 @@ class ClientTls:
         self.noted_at = float("-inf")
         #: The newest connection, whose session the next one may resume.
         self._newest: weakref.ref[ssl.SSLObject] | None = None
+        self._since = 0.0
 
     def same(self, other: object) -> bool:
         """Whether connections made with ``other`` are as good as those made with this."""
@@ -181,8 +214,9 @@ class ClientTls:
     def begin(self) -> ssl.SSLContext:
         """The context for a new connection. What has come of the newest one's session by now is used for it."""
         newest = self._newest() if self._newest is not None else None
-        if newest is not None:
-            self.context.keep(newest)  # in TLS 1.3 tickets come after the handshake
+        # In TLS 1.3 tickets come after the handshake, most often with the first answer.
+        if newest is not None and self.context.clock.monotonic() - self._since >= _SETTLED:
+            self.context.keep(newest)
         return self.context
 
     def begun(self, connection: Any) -> None:
@@ -195,6 +229,7 @@ class ClientTls:
         if required and connection.selected_alpn_protocol() != required:
             raise TlsFailure("alpn", f"the endpoint has not agreed to speak {required} (ALPN)")
         self._newest = weakref.ref(connection)
+        self._since = self.context.clock.monotonic()
 
 
 def failure_of(error: BaseException) -> TlsFailure | None:

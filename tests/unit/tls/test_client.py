@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from gatewright.clock import ManualClock
 from gatewright.snapshot.model import Endpoint, UpstreamTls
 from gatewright.testing.certs import Authority
 from gatewright.tls.client import (
+    LONGEST_PAUSE,
     MOST_SESSIONS,
+    PAUSE,
     ClientContext,
     ClientTls,
     TlsFailure,
@@ -103,13 +106,17 @@ def test_http2_must_be_agreed_on(authority: Authority, protocol: str, offered: t
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_the_newest_session_is_resumed_while_its_connection_is_open_and_after(
+def test_a_session_is_resumed_while_its_connection_is_open_and_after(
     authority: Authority, version: ssl.TLSVersion
 ) -> None:
     server = authority.server_context("localhost")
     server.maximum_version = version
     client = ClientTls(trusting(authority), "localhost", "up")
+    client.context.clock = clock = ManualClock()
     first = shake(client, server)
+    assert not shake(client, server).session_reused, "too early to have tickets"
+    first = shake(client, server)
+    clock.advance(1)
     second = shake(client, server)
     assert (first.session_reused, second.session_reused) == (False, True)
     with pytest.raises(ssl.SSLError):
@@ -120,15 +127,62 @@ def test_the_newest_session_is_resumed_while_its_connection_is_open_and_after(
     assert not shake(ClientTls(trusting(authority), "localhost", "up"), server).session_reused
 
 
+def test_a_session_stays_until_it_is_no_longer_accepted(authority: Authority) -> None:
+    server, other = authority.server_context("localhost"), authority.server_context("localhost")
+    context = trusting(authority)
+    context.clock = clock = ManualClock()
+    client = ClientTls(context, "localhost", "up")
+    context.keep(shake(client, server))
+    first = context._sessions["localhost"]
+    for _ in range(3):
+        clock.advance(PAUSE)
+        context.keep(shake(client, server))
+        assert context._sessions["localhost"] is first
+    # The endpoint has got new keys: another session is taken, and not too often when that is of no use.
+    context.keep(shake(client, other))
+    second = context._sessions["localhost"]
+    assert second.session is not first.session
+    assert second.pause == 2 * PAUSE
+    context.keep(shake(client, server))
+    assert context._sessions["localhost"] is second, "too early for another one"
+    assert shake(client, other).session_reused
+    context.keep(shake(client, other))
+    assert context._sessions["localhost"].pause == PAUSE
+    for _ in range(40):
+        clock.advance(LONGEST_PAUSE)
+        context.keep(shake(client, server if context._sessions["localhost"].session else other))
+        server, other = other, server
+    assert context._sessions["localhost"].pause <= LONGEST_PAUSE
+
+
+def test_an_endpoint_without_tickets_is_seldom_asked_again(authority: Authority) -> None:
+    server = authority.server_context("localhost")
+    server.num_tickets = 0
+    context = trusting(authority)
+    context.clock = clock = ManualClock()
+    client = ClientTls(context, "localhost", "up")
+    pauses = []
+    for _ in range(3):
+        connection = shake(client, server)
+        assert not connection.session_reused
+        context.keep(connection)
+        kept = context._sessions["localhost"]
+        assert kept.session is None
+        pauses.append(kept.pause)
+        clock.advance(kept.pause)
+    assert pauses == [PAUSE, 2 * PAUSE, 4 * PAUSE]
+
+
 def test_sessions_are_of_one_name_and_bounded(authority: Authority) -> None:
     context = trusting(authority)
     server = authority.server_context("a.example", "b.example")
-    assert not shake(ClientTls(context, "a.example", "up"), server).session_reused
-    assert not shake(ClientTls(context, "b.example", "up"), server).session_reused
     connection = shake(ClientTls(context, "a.example", "up"), server)
     context.keep(connection)
+    assert shake(ClientTls(context, "a.example", "other"), server).session_reused
+    assert not shake(ClientTls(context, "b.example", "up"), server).session_reused
     sessions = context._sessions
-    sessions.update({f"{i}.example": sessions["a.example"] for i in range(MOST_SESSIONS)})
+    kept = sessions.pop("a.example")
+    sessions.update({f"{i}.example": kept for i in range(MOST_SESSIONS)})
     context.keep(connection)
     assert list(sessions) == ["a.example"]
 
