@@ -42,6 +42,7 @@ MALFORMED = {
     "name and nothing behind it": b"\x40\x01a",
     "value that is cut off": b"\x40\x01a\x05bc",
     "value whose length is cut off": b"\x40\x01a\x7f",
+    "value of a pseudo-field that is cut off": b"\x04\x05/b",
     "value longer than any block": b"\x40\x01a\x7f\xff\xff\xff\x07",
     "Huffman-coded value that is cut off": b"\x40\x01a\x85" + encode(b"abcdefgh")[:2],
     "Huffman-coded name with EOS": b"\x40\x84\xff\xff\xff\xff\x01a",
