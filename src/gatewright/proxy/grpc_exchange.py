@@ -62,7 +62,10 @@ class GrpcExchange(Exchange):
         route = self.route
         if entry is not None:
             self.route = route = entry.route
-        self.max_body = sys.maxsize if route.max_body is None else route.max_body
+        limit = route.max_body
+        if limit is None:  # requests of gRPC-Web are one message, not a stream
+            limit = sys.maxsize if self.protocol == "grpc" else self.listener.limits.body
+        self.max_body = limit
         if not self.find_deadline():
             return self.answer(core_reply("request.grpc_timeout"), 0)
         total = self.total

@@ -67,6 +67,15 @@ def test_an_upstream_that_cannot_be_reached(rig: Rig, client: Peer, text: bool) 
     assert (record.grpc_status, record.reason) == ("UNAVAILABLE", "upstream.connect")
 
 
+def test_a_body_that_is_too_large(rig: Rig) -> None:
+    listener = model.Listener("public", "127.0.0.1:0", limits=model.Limits(body=5))
+    rig.apply(listener, upstream("a"), route("all", "/*", "a"))
+    client = rig.client()
+    client.send(call())
+    assert b"grpc-status:8\r\ngrpc-message:request.body_too_large: " in frame(client.received)
+    assert not rig.origin("a").waiting
+
+
 def test_no_route(rig: Rig) -> None:
     rig.apply()
     client = rig.client()
