@@ -236,12 +236,12 @@ async def test_who_leaves_in_the_middle_is_forgotten(serve: Serve, authority: Au
 
 async def test_random_octets_in_an_open_connection_end_it(serve: Serve, authority: Authority) -> None:
     server = await serve(configuration(authority.pair("localhost")))
+    client = await RawClient(server.port, tls=authority.client_context()).__aenter__()
+    assert (await client.get()).status == 200
+    with socket.socket(fileno=os.dup(client.writer.get_extra_info("socket").fileno())) as copy:
+        copy.send(b"\x17\x03\x03\x00\x30" + os.urandom(48))
     with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):  # the alert that it was told
-        async with RawClient(server.port, tls=authority.client_context()) as client:
-            assert (await client.get()).status == 200
-            with socket.socket(fileno=os.dup(client.writer.get_extra_info("socket").fileno())) as copy:
-                copy.send(b"\x17\x03\x03\x00\x30" + os.urandom(48))
-            await client.to_end()
+        await client.to_end()
     await eventually(lambda: server.plane.connections == 0)
 
 
