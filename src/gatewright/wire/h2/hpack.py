@@ -31,14 +31,14 @@ _OCTETS = [bytes((octet,)) for octet in range(256)]
 
 _LARGEST_STATIC = max(len(name) + len(value) for name, value in STATIC) + ENTRY_OVERHEAD
 
-#: What the first octet of a field says about its name.
+#: What the first octet of a literal says about its name.
 _REGULAR, _PSEUDO, _UNSURE = 0, 1, 2
 
 
 def _kinds() -> bytes:
-    """First octet → _REGULAR or _PSEUDO where the name is in the static table, else _UNSURE."""
+    """First octet of a literal → _REGULAR or _PSEUDO where the name is in the static table, else _UNSURE."""
     kinds = bytearray([_UNSURE]) * 256
-    for start, most in ((0x80, 0x7F), (0x40, 0x3F), (0x10, 0x0F), (0x00, 0x0F)):
+    for start, most in ((0x40, 0x3F), (0x10, 0x0F), (0x00, 0x0F)):
         for index in range(1, min(most, FIRST_DYNAMIC)):
             kinds[start | index] = _PSEUDO if index <= LAST_PSEUDO else _REGULAR
     return bytes(kinds)
@@ -114,13 +114,16 @@ class Decoder:
         try:
             while at < end:
                 first = block[at]
-                kind = _KINDS[first]
-                if kind == _REGULAR or (kind == _UNSURE and not self._is_pseudo(block, at)):
-                    break
                 if 0x80 < first < 0xFF:
-                    out.append(table[first - 0x80])
+                    pair = table[first - 0x80]
+                    if pair[0][:1] != b":":
+                        break
+                    out.append(pair)
                     at += 1
                 else:
+                    kind = _KINDS[first]
+                    if kind == _REGULAR or (kind == _UNSURE and not self._is_pseudo(block, at)):
+                        break
                     at = self._read_field(block, at, out)
         except IndexError:
             raise _malformed() from None
@@ -236,8 +239,6 @@ class Decoder:
     def _is_pseudo(self, block: bytes, at: int) -> bool:
         """Whether the name of the field at ``at`` begins with a colon, where the first octet does not say."""
         first = block[at]
-        if 0x80 < first < 0xFF:
-            return self._table[first - 0x80][0][:1] == b":"
         most = 0x7F if first >= 0x80 else 0x3F if first >= 0x40 else 0x0F
         index, at = read_integer(block, at, most)
         if index or first >= 0x80:
