@@ -101,9 +101,7 @@ class Origin:
         self.packed: bytes | None = None
 
 
-def trace_back(
-    peer: str, scheme: bytes, authority: bytes, fields: Fields, trust: Trust, via: bytes = VIA
-) -> Origin:
+def trace_back(peer: str, scheme: bytes, authority: bytes, fields: Fields, trust: Trust, via: bytes = VIA) -> Origin:
     """Find the client behind trusted proxies and write the forwarding fields for the upstream.
 
     Only when the peer itself is trusted are its X-Forwarded-* fields believed; then the list of addresses is walked

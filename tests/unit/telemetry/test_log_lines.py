@@ -14,7 +14,19 @@ from gatewright.worker.log_sinks import LINE_LIMIT
 Make = Callable[..., Any]
 
 FIELDS = (
-    *("time", "level", "status", "grpc_status", "reason", "method", "route", "consumer", "upstream", "endpoint", "tries"),
+    *(
+        "time",
+        "level",
+        "status",
+        "grpc_status",
+        "reason",
+        "method",
+        "route",
+        "consumer",
+        "upstream",
+        "endpoint",
+        "tries",
+    ),
     *("protocol", "listener", "request_id", "path", "query", "duration_ms", "upstream_ms", "bytes_in", "bytes_out"),
     *("host", "client", "user_agent"),
 )
