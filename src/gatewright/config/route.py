@@ -134,7 +134,7 @@ class RouteLimits(Model):
     """Limits of one route."""
 
     body: Size | None = None
-    """Bytes of a request body, instead of the listener's limit. gRPC calls have no other limit than this; gRPC-Web has."""
+    """Bytes of a request body, instead of the listener's limit. It is the only limit that gRPC calls (not gRPC-Web) have."""
 
 
 class WebSocket(Model):
