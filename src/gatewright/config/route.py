@@ -134,7 +134,7 @@ class RouteLimits(Model):
     """Limits of one route."""
 
     body: Size | None = None
-    """Bytes of a request body, instead of the listener's limit. It is the only limit that gRPC calls (not gRPC-Web) have."""
+    """Bytes of a request body, instead of the listener's limit. gRPC calls (not gRPC-Web) have no other limit."""
 
 
 class WebSocket(Model):
