@@ -57,10 +57,11 @@ class H1Origin:
                 head, body = self._head.pop(key)
                 self.requests.append((head.method, head.target, list(head.headers), body, list(event.headers)))
                 parser.send(h11.Response(status_code=200, headers=[("content-length", "2")]))
-                parser.send(h11.Data(data=b"ok"))
+                if head.method != b"HEAD":
+                    parser.send(h11.Data(data=b"ok"))
                 parser.send(h11.EndOfMessage())
                 parser.start_next_cycle()
-                peer.send(self.answer)
+                peer.send(self.answer.removesuffix(b"ok") if head.method == b"HEAD" else self.answer)
             else:
                 return
 
