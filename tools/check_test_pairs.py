@@ -31,6 +31,7 @@ ELSEWHERE = {
     "snapshot/lint.py": "golden/shadows.case",
     "snapshot/shadows.py": "golden/shadows.case",
     "snapshot/unavailable.py": "golden/unavailable.case",
+    "wire/h2/sender.py": "unit/wire/h2/test_connection.py",
     "wire/h2/stream.py": "unit/wire/h2/test_connection.py",
     "worker/net/": "exchange/test_request_path.py",
     "worker/server.py": "processes/test_reload.py",

@@ -10,16 +10,13 @@ Reading raises :class:`H2Error` for what ends the connection. What concerns one 
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
 from gatewright.wire.h2 import errors, frames
 from gatewright.wire.h2.errors import H2Error
-from gatewright.wire.h2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, frame_head
+from gatewright.wire.h2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED
 from gatewright.wire.h2.hpack import Decoder, size_update
 from gatewright.wire.h2.limits import Budget
-from gatewright.wire.h2.stream import WINDOW, Stream, Waiting
-
-S = TypeVar("S", bound=Stream)
+from gatewright.wire.h2.sender import TINY, S, Sender
+from gatewright.wire.h2.stream import WINDOW, Stream
 
 _UNPACK = frames.HEAD.unpack_from
 _ID = 0x7FFFFFFF
@@ -27,8 +24,6 @@ _PLAIN_HEADERS = END_HEADERS | PADDED | frames.PRIORITY_FLAG
 _MOST_CONTINUATIONS = 8
 #: Seconds. A stream that is reset later has been used; and there can only be so many at a time.
 _RAPID = 1.0
-#: A window update below this is chatter.
-_TINY_UPDATE = 256
 #: Each of them may concern all streams.
 _MOST_SETTINGS = 32
 #: Streams that we have reset and whose last frames may still be on the way.
@@ -41,26 +36,19 @@ _TABLE_SIZE = 4096
 ANY, FIRST, CONTINUED = range(3)
 
 
-class H2Connection(Generic[S]):
+class H2Connection(Sender[S]):
     """State of a connection. ``now`` is set by whoever feeds it."""
 
     __slots__ = (
-        "acknowledged", "block", "block_flags", "block_stream", "blocked", "buffer", "calm", "continuations",
-        "credit_at_once", "decoder", "expect", "header_bytes", "largest_frame", "now", "ours_reset", "out",
-        "peer_window", "prefix", "recv_left", "resets", "send_window", "streams", "unread", "useful", "window",
+        "acknowledged", "block", "block_flags", "block_stream", "buffer", "calm", "continuations", "credit_at_once",
+        "decoder", "expect", "header_bytes", "now", "ours_reset", "recv_left", "resets", "unread", "window",
     )  # fmt: skip
-
-    #: The peer does not read what was written; set by whoever writes.
-    blocked_writing: bool
-    #: Whoever writes knows that there is something to write.
-    dirty: bool
 
     def __init__(self, now: float, header_bytes: int, window: int, resets: int, control_frames: int) -> None:
         """``window`` is how many octets all streams together may have on the way to us."""
+        super().__init__()
         self.now = now
         self.buffer = b""
-        self.out: list[bytes] = []
-        self.streams: dict[int, S] = {}
         self.expect = FIRST
         #: The peer knows our settings.
         self.acknowledged = False
@@ -71,27 +59,17 @@ class H2Connection(Generic[S]):
         self.continuations = 0
         self.header_bytes = header_bytes
         self.decoder = Decoder(header_bytes)
-        # what the peer allows
-        self.peer_window = frames.DEFAULT_WINDOW
-        self.send_window = frames.DEFAULT_WINDOW
-        self.largest_frame = frames.FRAME_SIZE
-        #: What the next header block has to begin with.
-        self.prefix = b""
         # what we allow
         self.window = window
         self.recv_left = frames.DEFAULT_WINDOW
         self.unread = window - frames.DEFAULT_WINDOW
         #: The connection's window is not to be held by streams that are paused.
         self.credit_at_once = False
-        #: Streams that wait for the connection's window, longest first.
-        self.blocked: dict[int, S] = {}
         #: Streams that we have reset: how much of them may still be on the way.
         self.ours_reset: dict[int, int] = {}
         # budgets
         self.resets = Budget(resets, now)
         self.calm = Budget(control_frames, now)
-        #: Frames that did something, since chatter was last counted.
-        self.useful = 0
 
     # --- to be provided -----------------------------------------------------------------------------------------------
 
@@ -117,10 +95,6 @@ class H2Connection(Generic[S]):
 
     def was_opened(self, stream_id: int) -> bool:
         """Whether there has been such a stream: it is closed, not idle."""
-        raise NotImplementedError
-
-    def touch(self) -> None:
-        """There is something in ``out``: see to it that it is written. Does nothing when ``dirty``."""
         raise NotImplementedError
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -164,7 +138,7 @@ class H2Connection(Generic[S]):
         """DATA (section 6.1). Hot."""
         size = len(payload)
         if flags & PADDED:
-            payload = _unpadded(payload)
+            payload = frames.unpadded(payload)
         if size:
             self.recv_left -= size
             if self.recv_left < 0:
@@ -246,7 +220,7 @@ class H2Connection(Generic[S]):
     def _headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         """HEADERS with padding, a priority, or more to come (section 6.2)."""
         if flags & PADDED:
-            payload = _unpadded(payload)
+            payload = frames.unpadded(payload)
         if flags & frames.PRIORITY_FLAG:
             if len(payload) < 5:
                 raise H2Error(errors.FRAME_SIZE_ERROR, "a HEADERS frame is too short")
@@ -387,7 +361,7 @@ class H2Connection(Generic[S]):
         if len(payload) != 4:
             raise H2Error(errors.FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong size")
         increment = int.from_bytes(payload, "big") & _ID
-        if increment < _TINY_UPDATE:
+        if increment < TINY:
             self._chatter()
         if stream_id:
             self._open_stream_window(stream_id, increment)
@@ -443,110 +417,6 @@ class H2Connection(Generic[S]):
             self.out.append(frames.window_update(0, unread))
             self.touch()
 
-    # --- sending ------------------------------------------------------------------------------------------------------
-
-    def send_data(self, stream: S, data: bytes, end: int) -> None:
-        """Send a piece of a body, or let it wait for a window. ``end`` is END_STREAM or 0. Hot."""
-        if not self.dirty:
-            self.touch()
-        size = len(data)
-        waiting = stream.waiting
-        if waiting is None:
-            if size <= stream.send_window and size <= self.send_window and size <= frames.FRAME_SIZE:
-                self.send_window -= size
-                stream.send_window -= size
-                self.useful += 1
-                self.out += (frame_head(DATA, end, stream.id, size), data)
-                if end:
-                    stream.finish_sending()
-                return
-            waiting = stream.waiting = Waiting()
-        if size:
-            waiting.pieces.append(data)
-            waiting.size += size
-        waiting.end = bool(end)
-        self._send_waiting(stream)
-        if stream.waiting is not None:
-            stream.on_stuck()
-
-    def send_trailers(self, stream: S, block: bytes) -> None:
-        """End the stream with trailers, behind the data that waits."""
-        waiting = stream.waiting
-        if waiting is not None:
-            waiting.trailers = block
-            waiting.end = True
-        else:
-            self.send_headers(stream.id, block, END_STREAM)
-            stream.finish_sending()
-
-    def send_headers(self, stream_id: int, block: bytes, end: int) -> None:
-        """Send a header block. ``end`` is END_STREAM or 0. Hot."""
-        if self.prefix:
-            block, self.prefix = self.prefix + block, b""
-        size = len(block)
-        if size <= frames.FRAME_SIZE:
-            self.out += (frame_head(HEADERS, end | END_HEADERS, stream_id, size), block)
-        else:
-            self.out.append(frames.headers(stream_id, block, end, self.largest_frame))
-        if not self.dirty:
-            self.touch()
-
-    def _send_waiting(self, stream: S) -> None:
-        """Send of what waits as much as the windows allow."""
-        while self._send_piece(stream):
-            if stream.waiting is None:
-                return
-        if self.send_window <= 0:
-            self.blocked[stream.id] = stream
-
-    def _send_blocked(self) -> None:
-        """The connection's window has opened: a frame for each stream that waits, in turn."""
-        blocked = self.blocked
-        while blocked and self.send_window > 0:
-            stream_id = next(iter(blocked))
-            stream = blocked.pop(stream_id)
-            if self._send_piece(stream) and stream.waiting is not None:
-                blocked[stream_id] = stream
-
-    def _send_piece(self, stream: S) -> bool:
-        """Send one frame of what waits. False when a window is closed."""
-        waiting = stream.waiting
-        if waiting is None:
-            return False
-        allowed = min(stream.send_window, self.send_window, self.largest_frame)
-        pieces = waiting.pieces
-        if pieces and allowed <= 0:
-            return False
-        self.touch()
-        piece = b""
-        if pieces:
-            piece = pieces[0]
-            if len(piece) > allowed:
-                pieces[0] = piece[allowed:]
-                piece = piece[:allowed]
-            else:
-                del pieces[0]
-        size = len(piece)
-        stream.send_window -= size
-        self.send_window -= size
-        waiting.size -= size
-        if size >= _TINY_UPDATE or not pieces:
-            self.useful += 1
-        last = not pieces and waiting.end and not waiting.trailers
-        if size or last:
-            self.out += (frame_head(DATA, END_STREAM if last else 0, stream.id, size), piece)
-        if not pieces:
-            self._nothing_waits(stream, waiting)
-        return True
-
-    def _nothing_waits(self, stream: S, waiting: Waiting) -> None:
-        stream.waiting = None
-        if waiting.trailers:
-            self.send_headers(stream.id, waiting.trailers, END_STREAM)
-        if waiting.end:
-            stream.finish_sending()
-        stream.on_moving()
-
     # --- ends ---------------------------------------------------------------------------------------------------------
 
     def stream_error(self, stream_id: int, code: int) -> None:
@@ -591,13 +461,3 @@ def _excess(stream: Stream, size: int, flags: int) -> int:
         return errors.FLOW_CONTROL_ERROR
     stream.left = left = stream.left - size
     return errors.PROTOCOL_ERROR if left < 0 or (flags & END_STREAM and left) else errors.NO_ERROR
-
-
-def _unpadded(payload: bytes) -> bytes:
-    """A payload without its padding (section 6.1)."""
-    if not payload:
-        raise H2Error(errors.FRAME_SIZE_ERROR, "a padded frame without a pad length")
-    padding = payload[0]
-    if padding >= len(payload):
-        raise H2Error(errors.PROTOCOL_ERROR, "more padding than payload")
-    return payload[1 : len(payload) - padding]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from gatewright.wire.h2.errors import FRAME_SIZE_ERROR, PROTOCOL_ERROR, H2Error
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: Its beginning, which an HTTP/1.1 parser takes for a whole head.
 PREFACE_LINE = PREFACE[:18]
@@ -82,3 +84,17 @@ def headers(stream: int, block: bytes, flags: int, largest: int) -> bytes:
         out += (frame_head(CONTINUATION, 0, stream, len(piece)), piece)
     out += (frame_head(CONTINUATION, END_HEADERS, stream, len(pieces[-1])), pieces[-1])
     return b"".join(out)
+
+
+def unpadded(payload: bytes) -> bytes:
+    """A payload without its padding (section 6.1).
+
+    Raises:
+        H2Error: there is more padding than payload, or no length of it.
+    """
+    if not payload:
+        raise H2Error(FRAME_SIZE_ERROR, "a padded frame without a pad length")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise H2Error(PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - padding]
