@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.sockets.tls_peers import configuration, curl, handshakes, s_client
+import websockets
+from tests.sockets.tls_peers import configuration, curl, handshakes, run, s_client, tool
 
 from gatewright.errors import ConfigError
 from gatewright.testing import origins
@@ -396,3 +397,42 @@ async def test_the_gateway_says_goodbye(serve: Serve, authority: Authority) -> N
     async with RawClient(server.port, tls=authority.client_context()) as client:
         await client.send(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         assert (await client.to_end()).endswith(b"hello")
+
+
+# --- what is more than requests ---------------------------------------------------------------------------------------
+
+
+async def test_websockets_go_over_tls(serve: Serve, authority: Authority) -> None:
+    async with origins.websocket_echo() as origin:
+        routes = f'upstreams: {{up: {{endpoints: ["{origin.url}"]}}}}\nroutes: [{{name: all, to: up}}]'
+        server = await serve(configuration(authority.pair("localhost"), rest=routes))
+        url = f"wss://localhost:{server.port}/"
+        async with websockets.connect(url, ssl=authority.client_context(), host="127.0.0.1", proxy=None) as client:
+            for message in ("hello", b"x" * 200_000):
+                await client.send(message)
+                assert await client.recv() == message
+    record = await server.record()
+    assert (record.protocol, record.request.scheme) == ("websocket", b"https")
+
+
+async def test_many_streams_on_few_connections(serve: Serve, authority: Authority) -> None:
+    server = await serve(configuration(authority.pair("localhost")))
+    code, out = await run(tool("h2load"), "-n", "500", "-c", "5", "-m", "20", f"https://127.0.0.1:{server.port}/")
+    assert code == 0
+    assert "500 succeeded, 0 failed" in out, out
+    assert handshakes(server)["TLSv1.3", "no"] == 5
+
+
+async def test_a_slow_reader_pauses_the_endpoint(serve: Serve, authority: Authority) -> None:
+    size = 16 << 20
+    async with origins.answers(b"x" * size) as origin:
+        routes = f'upstreams: {{up: {{endpoints: ["{origin.url}"]}}}}\nroutes: [{{name: all, to: up}}]'
+        server = await serve(configuration(authority.pair("localhost"), rest=routes))
+        async with RawClient(server.port, tls=authority.client_context()) as client:
+            await client.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            await client.head()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            (connection,) = server.plane._listeners["public"].connections
+            await eventually(lambda: connection.blocked)  # type: ignore[union-attr]
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            assert len(await client.exactly(size)) == size
