@@ -38,6 +38,7 @@ class Settings:
     seconds: float
     rate: int
     quick: bool
+    before: Path | None = None  # another checkout of the gateway, to compare with
 
     def pick(self, quick: float, full: float) -> float:
         """A size for this kind of run."""
@@ -167,7 +168,8 @@ class Bench:
         self._count += 1
         configuration = Configuration(setup, self.workdir / f"gateway-{self._count}.yaml")
         cores = self.cores if spread else [self.proxy_core]
-        process = self.launcher.start(f"gateway-{self._count}", configuration.command(), cores)
+        environ = {"PYTHONPATH": str(setup.source / "src")} if setup.source else None
+        process = self.launcher.start(f"gateway-{self._count}", configuration.command(), cores, environ)
         proxy = Proxy(name, configuration.port, process, configuration, setup.protocols)
         try:
             wait_until(name, lambda: proxy.answers(self.workdir), process, 60.0)

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, metavar="S", help="length of one load (default 5, quick 2)")
     parser.add_argument("--rate", type=int, metavar="R", default=2000, help="requests/s for latency (default 2000)")
     parser.add_argument("--peers", metavar="A,B", default=",".join(PEERS), help=f"of {','.join(PEERS)}; '' for none")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="measure another checkout beside, in plain and tls")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with all raw rounds")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the results as Markdown")
     return parser
@@ -59,6 +60,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         seconds=min(60.0, max(1.0, options.seconds or (2.0 if options.quick else 5.0))),
         rate=max(100, options.rate),
         quick=options.quick,
+        before=options.before.resolve() if options.before else None,
     )
 
 
@@ -68,6 +70,8 @@ def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tup
         for name in names:
             if name not in known:
                 parser.error(f"no {kind} {name!r}; there are: {', '.join(known)}")
+    if options.before and not (options.before / "src" / "gatewright").is_dir():
+        parser.error(f"{options.before} is no checkout of the gateway")
     return [SCENARIOS[name] for name in options.scenarios or SCENARIOS], peers
 
 

@@ -7,15 +7,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from benchmarks.macro import h2load, wrk
-from benchmarks.macro.bench import Bench, Proxy
+from benchmarks.macro.bench import GATEWAY, Bench, Proxy
 from benchmarks.macro.gateway import Setup
 from benchmarks.macro.procs import BenchError, stolen_seconds
 from benchmarks.macro.protocols import PLAIN, Protocols
-from benchmarks.results import Row
+from benchmarks.results import Goal, Outcome, Row
 
 Measure = Callable[[Proxy], dict[str, float]]
 Load = wrk.Load | h2load.Load
 
+#: The other checkout of the gateway.
+BEFORE = f"{GATEWAY} before"
 #: More wrong answers than this share of all, and a figure means nothing.
 TOLERATED = 0.001
 
@@ -41,6 +43,22 @@ def proxies(
         for name, setup in setups.items():
             running.append(stack.enter_context(bench.gateway(setup, name=name)))
         yield running
+
+
+def with_before(bench: Bench, setups: dict[str, Setup]) -> dict[str, Setup]:
+    """The same, and the first of them served by the other checkout, if there is one to compare with."""
+    if bench.settings.before is None:
+        return setups
+    first = next(iter(setups.values()))
+    return {**setups, BEFORE: replace(first, source=bench.settings.before)}
+
+
+def before_goal(outcome: Outcome, case: str) -> list[Goal]:
+    """That nothing has become slower; no goal when there was nothing to compare with."""
+    if outcome.row(case, BEFORE) is None:
+        return []
+    ratio = outcome.ratio("cpu_us", (case, GATEWAY), (case, BEFORE))
+    return [Goal("CPU per request to that of the other checkout", ratio, 1.03, "x")]
 
 
 def rounds(bench: Bench, case: str, subjects: Sequence[Proxy], measure: Measure) -> list[Row]:

@@ -39,6 +39,7 @@ class Setup:
     plugins: list[str] = field(default_factory=list)
     extra_upstreams: dict[str, Any] = field(default_factory=dict)
     protocols: Protocols = PLAIN
+    source: Path | None = None  # the checkout to run; None for the installed gateway
 
     def document(self, port: int, admin: int) -> dict[str, Any]:
         """The configuration as data."""

@@ -13,6 +13,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import pytest
@@ -26,12 +28,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.macro import curl, grpc_origin, h2load, handshakes  # noqa: E402
+from benchmarks.macro.bench import GATEWAY, Bench, Settings  # noqa: E402
+from benchmarks.macro.compare import BEFORE, before_goal, with_before  # noqa: E402
 from benchmarks.macro.gateway import Setup  # noqa: E402
 from benchmarks.macro.peers import PEERS  # noqa: E402
 from benchmarks.macro.peers.base import Task  # noqa: E402
 from benchmarks.macro.procs import BenchError  # noqa: E402
 from benchmarks.macro.protocols import HOST, PLAIN, Pair, Protocols, make_pair  # noqa: E402
 from benchmarks.macro.scenarios import SCENARIOS  # noqa: E402
+from benchmarks.results import Outcome, Row  # noqa: E402
 
 from gatewright.config.loader import load  # noqa: E402
 
@@ -336,3 +341,21 @@ def test_nginx_takes_every_configuration(pair: Pair, tmp_path: Path) -> None:
 
 def test_every_scenario_of_the_protocols_is_there() -> None:
     assert {"h2c", "h2-tls", "tls", "grpc", "handshake"} <= set(SCENARIOS)
+
+
+# --- another checkout -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, Path("/elsewhere")])
+def test_another_checkout_is_measured_beside_when_there_is_one(before: Path | None) -> None:
+    bench = cast("Bench", SimpleNamespace(settings=Settings(1, 1.0, 1000, quick=True, before=before)))
+    setups = with_before(bench, {GATEWAY: Setup(origin=9, open_files=64)})
+    assert [setup.source for setup in setups.values()] == ([None] if before is None else [None, before])
+
+
+def test_the_other_checkout_is_no_goal_unless_it_was_measured() -> None:
+    ours = Row("case", GATEWAY, [{"cpu_us": 30.0}])
+    before = Row("case", BEFORE, [{"cpu_us": 25.0}])
+    assert before_goal(Outcome("plain", "", rows=[ours]), "case") == []
+    (goal,) = before_goal(Outcome("plain", "", rows=[ours, before]), "case")
+    assert (goal.value, goal.met) == (1.2, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.macro import wrk
 from benchmarks.macro.bench import GATEWAY, Bench, Proxy
-from benchmarks.macro.compare import closed_loop, open_loop, proxies, rounds, warm
+from benchmarks.macro.compare import before_goal, closed_loop, open_loop, proxies, rounds, warm, with_before
 from benchmarks.results import Goal, Outcome, Row
 
 NAME = "plain"
@@ -22,13 +22,14 @@ def run(bench: Bench, outcome: Outcome) -> None:
     )
     outcome.metrics = METRICS
     load = wrk.Load()
-    with proxies(bench, {GATEWAY: bench.setup()}) as subjects:
+    with proxies(bench, with_before(bench, {GATEWAY: bench.setup()})) as subjects:
         warm(bench, subjects, load)
         outcome.rows = measured(bench, subjects, load)
     outcome.goals = [
         Goal("CPU per request to Envoy's", outcome.ratio("cpu_us", (CASE, GATEWAY), (CASE, "envoy")), 0.75, "x"),
         Goal("CPU per request to nginx's", outcome.ratio("cpu_us", (CASE, GATEWAY), (CASE, "nginx")), 1.6, "x"),
         Goal("P99 added over the origin alone", added_p99(outcome.rows), 1000, "µs"),
+        *before_goal(outcome, CASE),
     ]
 
 
