@@ -607,3 +607,28 @@ async def test_plain_http2_that_is_none(front: Any) -> None:
         server = await front(origin, upstream=", protocol: h2" + PATIENT)
         async with RawClient(server.port) as client:
             assert json.loads((await client.get()).body)["reason"] == "upstream.protocol"
+
+
+async def test_a_renewed_certificate_leaves_calls_in_flight_alone(front: Any, authority: Authority) -> None:
+    cert, key = authority.pair("127.0.0.1")
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), cert.read_bytes())], authority.ca_path.read_bytes(), require_client_auth=True
+    )
+    own_cert, own_key = authority.client_pair("old.example")
+    own = f', cert: "{own_cert}", key: "{own_key}"'
+    async with Service(credentials=credentials) as service:
+        server = await front(service, upstream=tls(authority, own) + ", protocol: grpc" + PATIENT)
+        async with channel(server) as to:
+            waiting = Caller(to).unary("Wait", b"old")
+            await eventually(lambda: service.calls["Wait"])
+            (endpoint,) = server.endpoints
+            before = endpoint.pool
+            authority.renew(own_cert, own_key, "new.example", common_name="new.example")
+            await server.apply(server.config)
+            assert endpoint.pool is not before
+            assert await Caller(to).unary("Echo", b"new") == b"new"
+            assert len(service.peers) == 2, "on a connection of its own"
+            assert before.open == 1
+            service.release.set()
+            assert await waiting == b"old"
+            await eventually(lambda: before.open == 0)  # gRPC does not answer to the end of TLS

@@ -30,6 +30,7 @@ IDLE, HEAD, BODY, TUNNEL, CLOSED = range(5)
 
 _NEVER = 86_400.0
 _CLOSING_SECONDS = 10.0
+_FAREWELL_SECONDS = 1.0
 _MOST_HEAD = 64 * 1024
 _MOST_FIELDS = 256
 _MOST_INFORMATIONAL = 16  # 1xx responses before a final one
@@ -128,7 +129,7 @@ class H1Client(asyncio.Protocol):
         """Close after what has been written; an endpoint that does not read it in time loses it."""
         self.alive = False
         self.transport.close()
-        self._expect(_CLOSING_SECONDS)
+        self._expect(closing_time(self.transport))
 
     def cancel(self) -> None:
         """The exchange is given up: what is still to come on this connection is nobody's."""
@@ -433,6 +434,11 @@ class H1Client(asyncio.Protocol):
         self.alive = False
         self.transport.abort()
         exchange.upstream_failed(condition)
+
+
+def closing_time(transport: asyncio.Transport) -> float:
+    """Seconds for the end of a connection: for what has not been sent, or only for the other end's farewell (TLS)."""
+    return _CLOSING_SECONDS if transport.get_write_buffer_size() else _FAREWELL_SECONDS
 
 
 def _kept_by_http10(fields: ResponseFields) -> bool:

@@ -13,7 +13,7 @@ from gatewright.wire.h2.errors import H2Error
 from gatewright.wire.h2.heads import H2ResponseFields, Malformed, read_status, read_trailers
 from gatewright.wire.h2.hpack import HeadersTooLarge
 from gatewright.wire.h2.stream import WINDOW
-from gatewright.worker.net.h1_client import WRITE_HIGH, WRITE_LOW
+from gatewright.worker.net.h1_client import WRITE_HIGH, WRITE_LOW, closing_time
 from gatewright.worker.net.h2_call import H2Call
 from gatewright.worker.net.timers import TICK
 
@@ -142,7 +142,7 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
         self.pool.retired(self)
         self.write()
         self.transport.close()
-        self.deadline = self.world.now + _CLOSING_SECONDS
+        self.deadline = self.world.now + closing_time(self.transport)
         self.world.watch(self)
 
     # --- streams ------------------------------------------------------------------------------------------------------
