@@ -7,6 +7,8 @@ is bounded; and nothing stays behind.
 
 from __future__ import annotations
 
+from typing import Any
+
 from h2.settings import SettingCodes
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,8 +17,10 @@ from tests.h2 import raw
 from tests.h2.actors import Bench, Call, H1Call, H1Clients, H1Serving, H2Call, H2Client, H2Endpoint, H2Serving, Serving
 from tests.h2.oracle import Oracle
 
+from gatewright.http.reply import Reply
+from gatewright.sdk import ExchangeView, Outcome, Policy, PolicyConfig
 from gatewright.snapshot import model
-from gatewright.testing.rig import Rig
+from gatewright.testing.rig import Rig, Waiting
 
 #: Octets of one message that the gateway may hold: what it gives as a window, and its writing and reading buffers.
 MOST_INSIDE = 768 * 1024
@@ -71,14 +75,44 @@ class CutLink(raw.RigLink):
             super().send(data[:at])
 
 
+class Config(PolicyConfig):
+    pass
+
+
+class Wait(Policy[Config]):
+    """Waits for the test before and after the upstream."""
+
+    name, stage, config = "wait", "limit", Config
+    waits: list[Waiting]
+
+    def on_request(self, ex: ExchangeView) -> Outcome:
+        return self._wait()
+
+    def on_response(self, ex: ExchangeView) -> Outcome:
+        return self._wait()
+
+    async def _wait(self) -> Any:
+        waiting = Waiting()
+        self.waits.append(waiting)
+        return await waiting
+
+
 class AnyOrder(RuleBasedStateMachine):
     @initialize(
-        down=st.sampled_from(["http1", "h2", "h2"]), up=st.sampled_from(["http1", "h2", "h2"]), most=st.integers(1, 4)
+        down=st.sampled_from(["http1", "h2", "h2"]),
+        up=st.sampled_from(["http1", "h2", "h2"]),
+        most=st.integers(1, 4),
+        waits=st.booleans(),
+        max_body=st.sampled_from([None, None, 50_000]),
+        timeout=st.sampled_from([500.0, 500.0, 10.0]),
     )
-    def begin(self, down: str, up: str, most: int) -> None:
+    def begin(self, down: str, up: str, most: int, waits: bool, max_body: int | None, timeout: float) -> None:
         self.rig = Rig()
+        self.rig.add_policy(Wait)
+        Wait.waits = []
         pool = model.Pool(max_connections=1000 if most > 2 else most, wait_timeout=3.0)
-        self.bench = Bench(self.rig, down, up, pool, timeout=500.0)
+        policies = {"wait": {}} if waits else {}
+        self.bench = Bench(self.rig, down, up, pool, timeout=timeout, max_body=max_body, policies=policies)
         self.pairs: list[Pair] = []
         self.count = 0
         if isinstance(self.bench.client, H2Client):
@@ -170,6 +204,12 @@ class AnyOrder(RuleBasedStateMachine):
         assert pair.serving is not None
         pair.response.reset = True
         pair.serving.reset()
+
+    @precondition(lambda self: Wait.waits)
+    @rule(reply=st.sampled_from([None, None, None, Reply(403, "wait.no")]), which=st.data())
+    def policy_goes_on(self, reply: Reply | None, which: st.DataObject) -> None:
+        Wait.waits.pop(which.draw(st.integers(0, len(Wait.waits) - 1))).complete(reply)
+        self.bench.settle()
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -306,14 +346,18 @@ class AnyOrder(RuleBasedStateMachine):
                     assert call.body == pair.response.sent
                 assert not (call.ended and pair.response.reset and not pair.response.ended) or not call.body
         elif call.ended and call.status:
-            assert call.status in {408, 499, 502, 503, 504}, f"the gateway has answered {call.status}"
+            assert call.status in {403, 408, 413, 499, 502, 503, 504}, f"the gateway has answered {call.status}"
 
     def teardown(self) -> None:
         if not hasattr(self, "rig"):
             return
+        while Wait.waits:
+            Wait.waits.pop().complete()
         for client in self.rig.clients:
             if not client.closed:
                 client.reset()
+        while Wait.waits:
+            Wait.waits.pop().complete()
         while self.rig.origin("a").waiting:
             self.rig.origin("a").refuse()
         self.rig.advance(10)
