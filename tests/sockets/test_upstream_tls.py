@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -622,13 +623,16 @@ async def test_a_renewed_certificate_leaves_calls_in_flight_alone(front: Any, au
             waiting = Caller(to).unary("Wait", b"old")
             await eventually(lambda: service.calls["Wait"])
             (endpoint,) = server.endpoints
-            before = endpoint.pool
+            old = [endpoint.pool]
+            context = weakref.ref(old[0].tls.context)
             authority.renew(own_cert, own_key, "new.example", common_name="new.example")
             await server.apply(server.config)
-            assert endpoint.pool is not before
+            assert endpoint.pool is not old[0]
             assert await Caller(to).unary("Echo", b"new") == b"new"
             assert len(service.peers) == 2, "on a connection of its own"
-            assert before.open == 1
+            assert old[0].open == 1
             service.release.set()
             assert await waiting == b"old"
-            await eventually(lambda: before.open == 0)  # gRPC does not answer to the end of TLS
+            await eventually(lambda: old[0].open == 0)  # gRPC does not answer to the end of TLS
+            old.clear()
+            await eventually(lambda: context() is None)

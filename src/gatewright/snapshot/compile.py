@@ -81,6 +81,9 @@ def compile_snapshot(snapshot: Snapshot, site: Site, previous: Runtime | None) -
     runtime.unmatched = _compile_unmatched(snapshot, site)
     yield from _compile_listeners(runtime, previous)
     _settle_upstreams(runtime, site)
+    if previous is not None:
+        for settings in previous.tls.keys() - runtime.tls.keys():
+            previous.tls[settings].retire()
     return runtime
 
 

@@ -82,6 +82,7 @@ class ClientContext(ssl.SSLContext):
         #: What must be agreed on, or empty when nothing need be.
         self.required_alpn = ""
         self.clock: Clock = SystemClock()
+        self._retired = False
         self._sessions: dict[str, _Kept] = {}
 
     def keep(self, connection: ssl.SSLObject) -> None:
@@ -90,7 +91,7 @@ class ClientContext(ssl.SSLContext):
         One that was accepted stays; another is taken when it no longer is.
         """
         name = connection.server_hostname
-        if name is None:
+        if name is None or self._retired:
             return
         known = self._sessions.get(name)
         if connection.session_reused:
@@ -106,6 +107,14 @@ class ClientContext(ssl.SSLContext):
             self._sessions.clear()
         useful = session is not None and session.has_ticket
         self._sessions[name] = _Kept(session if useful else None, now + pause, pause)
+
+    def retire(self) -> None:
+        """Remember nothing any more: no configuration has this context.
+
+        Sessions point to their context, and workers keep such circles out of the garbage collector's sight.
+        """
+        self._retired = True
+        self._sessions.clear()
 
     def wrap_bio(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import ssl
 import subprocess
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,22 @@ def test_an_endpoint_without_tickets_is_seldom_asked_again(authority: Authority)
         pauses.append(kept.pause)
         clock.advance(kept.pause)
     assert pauses == [PAUSE, 2 * PAUSE, 4 * PAUSE]
+
+
+def test_a_context_that_is_replaced_goes_without_the_garbage_collector(authority: Authority) -> None:
+    server = authority.server_context("localhost")
+    context = trusting(authority)
+    connection = shake(ClientTls(context, "localhost", "up"), server)
+    context.keep(connection)
+    context.retire()
+    context.keep(connection)
+    gone = weakref.ref(context)
+    gc.disable()
+    try:
+        del context, connection
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_sessions_are_of_one_name_and_bounded(authority: Authority) -> None:
