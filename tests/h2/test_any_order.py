@@ -211,6 +211,72 @@ class AnyOrder(RuleBasedStateMachine):
         Wait.waits.pop(which.draw(st.integers(0, len(Wait.waits) - 1))).complete(reply)
         self.bench.settle()
 
+    # --- what usually happens, so that the other rules find something to disturb ---------------------------------------
+
+    def let_policies_go_on(self) -> None:
+        while Wait.waits:
+            Wait.waits.pop().complete()
+            self.bench.settle()
+
+    def usual(self, sizes: list[int], trailers: bool, end: bool) -> None:
+        before = self.count
+        self.call(b"POST", streams=True, crumbs=1)
+        if self.count == before:
+            return
+        pair = self.pairs[-1]
+        for size in sizes[:2]:
+            if can_send(pair.call):
+                pair.call.send(pair.request.piece(b"q" + pair.key, size))
+        self.end(pair, trailers)
+        self.let_policies_go_on()
+        self.meet()
+        if pair.serving is None or not can_respond(pair.serving, pair.response):
+            return
+        pair.response.begun = True
+        pair.serving.respond(200, (b"x-key", pair.key))
+        self.let_policies_go_on()
+        for size in sizes[2:]:
+            if can_respond(pair.serving, pair.response):
+                pair.serving.send(pair.response.piece(b"s" + pair.key, size))
+        if end:
+            self.finish(pair, trailers)
+
+    def end(self, pair: Pair, trailers: bool) -> None:
+        if not pair.request.ended and can_send(pair.call):
+            pair.request.ended = True
+            pair.call.end(*([(b"x-sum", pair.key)] if trailers else []))
+
+    def finish(self, pair: Pair, trailers: bool) -> None:
+        serving = pair.serving
+        if serving is not None and pair.response.begun and can_respond(serving, pair.response):
+            pair.response.ended = True
+            serving.end(*([(b"x-sum", pair.key)] if trailers and serving.method != b"HEAD" else []))
+
+    @rule(sizes=st.lists(SIZES, max_size=4), trailers=st.booleans(), end=st.booleans())
+    def exchange(self, sizes: list[int], trailers: bool, end: bool) -> None:
+        self.usual(sizes, trailers, end)
+
+    @rule(sizes=st.lists(SIZES, min_size=3, max_size=6), trailers=st.booleans())
+    def whole_exchange(self, sizes: list[int], trailers: bool) -> None:
+        self.usual(sizes, trailers, True)
+
+    @rule(trailers=st.booleans())
+    def everything_goes_on(self, trailers: bool) -> None:
+        for side in (self.bench.client, self.bench.endpoint):
+            side.unstall()
+        for oracle in self.oracles():
+            oracle.set(INITIAL_WINDOW_SIZE=1_000_000)
+        self.let_policies_go_on()
+        self.meet()
+        for pair in self.pairs:
+            self.end(pair, trailers)
+            self.let_policies_go_on()
+            if pair.serving is not None and not pair.response.begun and can_respond(pair.serving, pair.response):
+                pair.response.begun = True
+                pair.serving.respond(200, (b"x-key", pair.key))
+                self.let_policies_go_on()
+            self.finish(pair, trailers)
+
     # --- connections --------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.oracles())
