@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -91,6 +91,16 @@ def _above_zero(value: float) -> float:
 
 #: A duration that is not zero.
 Positive: TypeAlias = Annotated[Duration, AfterValidator(_above_zero)]
+
+
+def _version(value: object) -> object:
+    return str(value) if isinstance(value, float) else value  # 1.2 without quotes is a number
+
+
+#: A version of TLS.
+TlsVersion: TypeAlias = Annotated[
+    Literal["1.2", "1.3"], BeforeValidator(_version, json_schema_input_type=Literal["1.2", "1.3"])
+]
 
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]

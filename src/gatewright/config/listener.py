@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gatewright.config.base import Bind, Count, Model, Name, PathText, Positive
+from gatewright.config.base import Bind, Count, Model, Name, PathText, Positive, TlsVersion
 from gatewright.sdk.types import Cidr, Duration, Size
 
 
@@ -75,9 +75,9 @@ class ListenerTls(Model):
 
     certificates: Annotated[tuple[Certificate, ...], Field(min_length=1)]
     """Picked by the name the client asks for (SNI); the first is the default."""
-    min_version: Literal["1.2", "1.3"] = "1.2"
+    min_version: TlsVersion = "1.2"
     """The oldest version of TLS that is spoken."""
-    max_version: Literal["1.2", "1.3"] | None = None
+    max_version: TlsVersion | None = None
     """The newest version of TLS that is spoken; default all."""
     ciphers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Cipher suites of TLS 1.2 by their OpenSSL names, the preferred one first. Default ECDHE with AES-GCM or

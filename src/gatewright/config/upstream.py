@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gatewright.config.base import Count, Metadata, Method, Model, OrOff, PathText, Port, Positive, wrong
+from gatewright.config.base import Count, Metadata, Method, Model, OrOff, PathText, Port, Positive, TlsVersion, wrong
 from gatewright.config.endpoint import ServerName, Url
 from gatewright.proxy.grpc import CONDITIONS as GRPC_STATUSES
 from gatewright.sdk.types import Duration, HeaderName, HeaderValue, Share
@@ -269,7 +269,7 @@ class UpstreamTls(Model):
     """PEM file with its private key, not encrypted."""
     verify: bool = True
     """Check the endpoints' certificates. Without it anybody in between can read and change everything."""
-    min_version: Literal["1.2", "1.3"] = "1.2"
+    min_version: TlsVersion = "1.2"
     """The oldest version of TLS that is spoken."""
 
 

@@ -91,6 +91,11 @@ def test_server_names_that_are_none(build: Any, written: str, hint: str) -> None
     assert hint in problem.hint
 
 
+@pytest.mark.parametrize(("written", "version"), [("1.3", "1.3"), ('"1.3"', "1.3"), ("1.2", "1.2")])
+def test_versions_with_and_without_quotes(build: Any, written: str, version: str) -> None:
+    assert tls_of(build(config(f"min_version: {written}"))).min_version == version
+
+
 def test_tls_that_nobody_uses(build: Any) -> None:
     (problem,) = build.errors(config("", "http://127.0.0.1:1"))
     assert (problem.code, problem.line) == ("config.conflict", 2)
