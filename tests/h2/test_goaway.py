@@ -129,3 +129,14 @@ def test_an_exchange_keeps_the_configuration_that_it_began_with(rig: Rig) -> Non
     head = client.head(3)
     assert head is not None
     assert head.status == 404
+
+
+def test_the_last_word_names_no_more_than_the_one_before(rig: Rig) -> None:
+    client, _ = connect(rig)
+    client.send(headers(1, request()))
+    drain(rig)
+    client.read()
+    pong(client)
+    client.send(headers(3, request()))  # not taken
+    client.send(raw.frame(raw.PING, 0, 0, b"short"))
+    assert goaways(client) == [(HIGHEST, 0), (1, 0), (1, raw.FRAME_SIZE)]

@@ -47,8 +47,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
 
     __slots__ = (
         "blocked_writing", "deadline", "dirty", "eof", "gathered", "heard", "idle_at", "last_stream", "listener",
-        "most_streams", "opened", "patient_until", "peer", "preface", "reader", "requests", "scheme", "state", "tls",
-        "told_at", "transport", "wheel_at", "world",
+        "most_streams", "opened", "patient_until", "peer", "preface", "reader", "requests", "scheme", "state", "taken",
+        "tls", "told_at", "transport", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -66,6 +66,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.reader = Requests(self.decoder)
         self.most_streams = limits.streams
         self.last_stream = 0
+        #: The highest stream whose request was taken: what GOAWAY names, which may not grow again (section 6.8).
+        self.taken = 0
         self.requests = 0
         #: Streams whose head has come and whose exchange has not begun.
         self.opened: list[H2Stream] = []
@@ -224,6 +226,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
             return None
         stream = self.streams[stream_id] = self.stream_type(self, stream_id, seen)
         stream.remote_done = bool(end)
+        self.taken = stream_id
         self.requests += 1
         self.useful += 1
         if self.requests >= self.listener.limits.requests and self.state == OPEN:
@@ -383,7 +386,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
 
     def _leave(self) -> None:
         self.state = LEAVING
-        self.out.append(frames.goaway(self.last_stream, errors.NO_ERROR))
+        self.out.append(frames.goaway(self.taken, errors.NO_ERROR))
         self.touch()
         if not self.streams:
             self.close()
@@ -401,7 +404,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         """The connection cannot go on: say why, and close so that the client reads it."""
         self.world.stats.count(REFUSED, reason)
         self.opened = []
-        self.out.append(frames.goaway(self.last_stream, error.code, error.detail.encode()))
+        self.out.append(frames.goaway(self.taken, error.code, error.detail.encode()))
         self.write()
         self.state = CLOSED
         self._end_streams()
@@ -456,7 +459,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         if self.streams:
             due = self._still_there(now)
         elif now >= self.idle_at:
-            self.out.append(frames.goaway(self.last_stream, errors.NO_ERROR))
+            self.out.append(frames.goaway(self.taken, errors.NO_ERROR))
             return self.close()
         else:
             due = self.idle_at

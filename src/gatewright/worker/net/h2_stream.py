@@ -86,7 +86,8 @@ class H2Stream(Stream):
             self.patience = conn.listener.limits.body_timeout
         self.exchange = exchange
         if framing:
-            self._within(self.patience)
+            if self.patience < _FOREVER:
+                self._within(self.patience)
             conn.gathered.append(exchange)
         exchange.begin()
 
@@ -104,7 +105,8 @@ class H2Stream(Stream):
             self.paused = True  # no credit until there is an end that takes it
             self.early.append(data)
             return
-        self._within(self.patience)
+        if self.patience < _FOREVER:
+            self._within(self.patience)
         self.conn.gathered.append(exchange)
         exchange.on_request_body(data)
 
