@@ -59,6 +59,7 @@ class FakeExchange:
         self.reply: Reply | None = None
         self.started = 1000.0
         self.max_body = 64 * 1024 * 1024
+        self.has_body = False
         self.route_name = "orders"
         for name, value in settings.items():
             setattr(self, name, value)
@@ -114,6 +115,12 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.fixture
+def exchange() -> type[FakeExchange]:
+    """The class of exchanges that nothing has been done to."""
+    return FakeExchange
 
 
 Send = Callable[..., FakeExchange]

@@ -35,6 +35,7 @@ def test_the_order() -> None:
         ("admission", "ip_filter"),
         ("admission", "request_limits"),
         ("identify", "api_key"),
+        ("identify", "basic"),
         ("limit", "rate_limit"),
         ("transform", "headers"),
     ]

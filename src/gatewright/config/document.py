@@ -14,7 +14,7 @@ from gatewright.errors import Problem
 MOST_PROBLEMS: Final = 1000
 
 _SECRET_VALUE: Final = re.compile(
-    r"""\b((?:api_key|token|password|secret|[a-z_]+_(?:secret|password|token))["']?\s*[:=]\s*)"""
+    r"""\b((?:api_key|token|(?:password|secret)(?:_hash|_base64)?|[a-z_]+_(?:secret|password|token))["']?\s*[:=]\s*)"""
     r"""(?!["']?\$\{|[{\[&*|>])("(?:[^"\\]|\\.)*"|'[^']*'|[^,}\]\#\s]+)"""
 )
 

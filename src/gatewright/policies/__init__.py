@@ -7,6 +7,7 @@ A policy's place in the list is part of what users rely on, so each line says wh
 from typing import Any
 
 from gatewright.policies.api_key import ApiKey
+from gatewright.policies.basic import Basic
 from gatewright.policies.cors import Cors
 from gatewright.policies.grpc_web import GrpcWeb
 from gatewright.policies.headers import HeadersPolicy
@@ -26,7 +27,8 @@ BUILTIN: tuple[type[Policy[Any]], ...] = (
     IpFilter,  # before anything that costs more than a look-up
     RequestLimits,  # before anybody reads what may be too large
     # identify
-    ApiKey,  # who calls: needed by all below
+    ApiKey,  # who calls: needed by all below; before the next ones because it costs the least
+    Basic,  # behind keys: what it must verify the first time takes long
     # limit
     RateLimit,  # after identify: the key can be the consumer
     # transform

@@ -126,6 +126,12 @@ class Exchange:
 
     # cold: for policies
     @property
+    def has_body(self) -> bool:
+        """Whether a request body comes."""
+        return self.body is not None
+
+    # cold: for policies
+    @property
     def client_certificate(self) -> ClientCertificate | None:
         """The certificate that the client has shown in the TLS handshake."""
         tls = self.client.tls

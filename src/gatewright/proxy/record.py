@@ -13,6 +13,7 @@ from collections import defaultdict
 from gatewright.http.head import RequestHead
 from gatewright.http.headers import Headers
 from gatewright.proxy import families as names
+from gatewright.proxy.memory import Memory
 
 #: Upper bounds of the duration histograms, in seconds; one more bucket takes the rest.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -165,7 +166,9 @@ def _label(value: str) -> str:
 class WorkerStats:
     """Everything one worker counts. Lives as long as the worker; survives changes of the configuration."""
 
-    __slots__ = ("caches", "counters", "exchanges", "in_flight", "listeners", "max_series", "pools", "touched")
+    __slots__ = (
+        "caches", "counters", "exchanges", "in_flight", "listeners", "max_series", "memories", "pools", "touched",
+    )  # fmt: skip
 
     def __init__(self, max_series: int = 2_000) -> None:
         #: Most series of one metric with labels.
@@ -178,6 +181,8 @@ class WorkerStats:
         self.listeners: dict[str, ListenerStats] = {}
         self.pools: dict[str, PoolStats] = {}
         self.caches: dict[str, CacheStats] = {}
+        #: What policies remember, by name. They stand here because they live as long as the counts of their hits.
+        self.memories: dict[str, Memory] = {}
         self.counters: dict[str, SeriesCounter] = {}
 
     def route(self, name: str) -> RouteStats:
@@ -208,6 +213,13 @@ class WorkerStats:
         if stats is None:
             stats = self.caches[name] = CacheStats(name)
         return stats
+
+    def memory(self, name: str, size: int) -> Memory:
+        """The memory of that name, made on first use; its hits are counted as those of the cache ``name``."""
+        memory = self.memories.get(name)
+        if memory is None:
+            memory = self.memories[name] = Memory(size, self.cache(name))
+        return memory
 
     def counter(self, name: str, help_text: str = "", labels: tuple[str, ...] = ()) -> SeriesCounter:
         """A counter of the core or of a policy, made on first use. ``name`` is the full public name.

@@ -3,8 +3,8 @@
 from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.reply import Refused, Reply
-from gatewright.sdk.env import Counter, Env, Expression, Limiter
-from gatewright.sdk.exchange import CREDENTIAL, Consumer, ExchangeView
+from gatewright.sdk.env import Counter, Env, Expression, Limiter, Memory
+from gatewright.sdk.exchange import CREDENTIAL, Consumer, ExchangeView, Secret
 from gatewright.sdk.policy import (
     STAGES,
     BodyPolicy,
@@ -27,6 +27,7 @@ __all__ = [
     "Headers",
     "InvalidPolicy",
     "Limiter",
+    "Memory",
     "Outcome",
     "Pair",
     "Policy",
@@ -35,4 +36,5 @@ __all__ = [
     "Reply",
     "RequestHead",
     "ResponseHead",
+    "Secret",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from gatewright.clock import Clock
-from gatewright.sdk.exchange import Consumer
+from gatewright.sdk.exchange import Consumer, Secret
 
 
 class Counter(Protocol):
@@ -40,6 +40,16 @@ class Limiter(Protocol):
         """Seconds until the full allowance is there again."""
 
 
+class Memory(Protocol):
+    """A bounded memory of what was found out and stays true for a while. It outlives changes of the configuration."""
+
+    def get(self, key: bytes, now: float) -> Any:
+        """The value, or None. ``now`` is on the monotonic clock."""
+
+    def put(self, key: bytes, value: Any, until: float) -> None:
+        """Remember ``value`` until then; when the memory is full, the oldest entry goes."""
+
+
 class Env(Protocol):
     """The surroundings of a policy: clock, shared state, metrics, credentials. Nothing of the worker itself."""
 
@@ -47,6 +57,12 @@ class Env(Protocol):
 
     def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
         """All credentials of a kind (``api_key``): SHA-256 digest → consumer."""
+
+    def secrets(self, kind: str) -> Mapping[str, Secret]:
+        """All credentials of a kind that has names (``basic``, ``hmac``): user name or key id → secret."""
+
+    def memory(self, name: str, size: int) -> Memory:
+        """The memory ``name`` of this worker: the same for all policies, whatever is reloaded. Counted as a cache."""
 
     def limiter(self, algorithm: str, name: str, limit: float, window: float, burst: float) -> Limiter:
         """A limiter named ``name``: the same name gives the same counters, in every worker and after a reload.

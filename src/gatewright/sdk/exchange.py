@@ -29,6 +29,28 @@ class Consumer:
         self.metadata = metadata or {}
 
 
+class Secret:
+    """A credential with a name: a user and the hash of a password, or the id of a key and the key.
+
+    Attributes:
+        id: User name, or id of the key.
+        value: The hash of the password, the shared secret in Base64, or the public key as PEM text.
+        algorithm: Of a key: what signatures are made with; empty for passwords.
+        consumer: Whose it is.
+    """
+
+    __slots__ = ("algorithm", "consumer", "id", "value")
+
+    def __init__(self, id: str, value: str, consumer: Consumer, algorithm: str = "") -> None:  # noqa: A002 - its name
+        self.id = id
+        self.value = value
+        self.consumer = consumer
+        self.algorithm = algorithm
+
+    def __repr__(self) -> str:  # what is printed must not hold a secret
+        return f"Secret({self.id!r}, algorithm={self.algorithm!r}, consumer={self.consumer.name!r})"
+
+
 class ExchangeView(Protocol):
     """One request and its response, as policies may use them.
 
@@ -64,6 +86,10 @@ class ExchangeView(Protocol):
     @property
     def route_name(self) -> str:
         """Name of the matched route."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a request body comes: body hooks are called for it."""
 
     @property
     def client_certificate(self) -> ClientCertificate | None:

@@ -8,8 +8,10 @@ from gatewright.clock import Clock, ManualClock
 from gatewright.config.document import Document
 from gatewright.config.tree import Path
 from gatewright.proxy.expression import compile_expression
+from gatewright.proxy.memory import Memory
+from gatewright.proxy.record import CacheStats
 from gatewright.sdk.env import Counter, Expression, Limiter
-from gatewright.sdk.exchange import Consumer
+from gatewright.sdk.exchange import Consumer, Secret
 
 
 class CheckLimiter:
@@ -55,6 +57,14 @@ class CheckEnv:
     def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
         """Nobody is known."""
         return {}
+
+    def secrets(self, kind: str) -> Mapping[str, Secret]:
+        """Nobody is known."""
+        return {}
+
+    def memory(self, name: str, size: int) -> Memory:
+        """A memory of its own."""
+        return Memory(size, CacheStats(name))
 
     def limiter(self, algorithm: str, name: str, limit: float, window: float, burst: float) -> Limiter:
         """A limiter that grants everything."""

@@ -8,10 +8,11 @@ from typing import Protocol
 from gatewright.clock import Clock
 from gatewright.proxy.expression import compile_expression
 from gatewright.proxy.limiters import make_limiter
+from gatewright.proxy.memory import Memory
 from gatewright.proxy.record import WorkerStats
 from gatewright.proxy.shared import SharedTable
 from gatewright.sdk.env import Counter, Expression, Limiter
-from gatewright.sdk.exchange import Consumer
+from gatewright.sdk.exchange import Consumer, Secret
 from gatewright.snapshot.model import Snapshot
 
 _DROPPED = "gatewright_rate_limit_keys_dropped_total"
@@ -28,21 +29,30 @@ class Note(Protocol):
 class Directory:
     """The consumers of one snapshot, as policies see them."""
 
-    __slots__ = ("_by_kind", "consumers")
+    __slots__ = ("_by_kind", "_named", "consumers")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.consumers: dict[str, Consumer] = {}
         self._by_kind: dict[str, dict[bytes, Consumer]] = {}
+        self._named: dict[str, dict[str, Secret]] = {}
         for spec in snapshot.consumers:
             consumer = Consumer(spec.name, frozenset(spec.groups), dict(spec.metadata))
             self.consumers[spec.name] = consumer
             for credential in spec.credentials:
+                if credential.id:
+                    secret = Secret(credential.id, credential.value, consumer, credential.algorithm)
+                    self._named.setdefault(credential.kind, {})[credential.id] = secret
+                    continue
                 digest = bytes.fromhex(credential.digest)
                 self._by_kind.setdefault(credential.kind, {})[digest] = consumer
 
     def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
         """Digest → consumer; the same mapping for every policy."""
         return self._by_kind.setdefault(kind, {})
+
+    def secrets(self, kind: str) -> Mapping[str, Secret]:
+        """Name → secret; the same mapping for every policy."""
+        return self._named.setdefault(kind, {})
 
 
 #: The last snapshot and its directory: thousands of policies are compiled in a row from one snapshot.
@@ -92,6 +102,14 @@ class PolicyEnv:
     def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
         """All credentials of a kind (``api_key``): SHA-256 digest → consumer."""
         return directory(self._snapshot).credentials(kind)
+
+    def secrets(self, kind: str) -> Mapping[str, Secret]:
+        """All credentials of a kind that has names (``basic``, ``hmac``)."""
+        return directory(self._snapshot).secrets(kind)
+
+    def memory(self, name: str, size: int) -> Memory:
+        """The worker's memory of that name."""
+        return self._stats.memory(name, size)
 
     def limiter(self, algorithm: str, name: str, limit: float, window: float, burst: float) -> Limiter:
         """A limiter over the machine's shared counters."""

@@ -12,6 +12,9 @@ from gatewright.snapshot.model import Route, Snapshot
 from gatewright.snapshot.shadows import Shadows
 from gatewright.snapshot.upstream_tls import trusts_nobody
 
+#: Policies that let nobody pass when no consumer has a credential of that kind.
+_NEEDED = {"api_key": "an API key", "basic": "a password", "hmac": "a key for signatures"}
+
 
 def lint(loaded: Loaded, snapshot: Snapshot, patterns: Mapping[str, PathPattern]) -> None:
     """Add warnings to the document. ``patterns`` are the paths of all routes, parsed."""
@@ -80,12 +83,12 @@ def _consumers(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:
         if not consumer.credentials:
             message = f"the consumer '{consumer.name}' has no credentials, so nobody can be it"
             _warn(document, "lint.no_credentials", message, path)
-    if any(consumer.credentials for consumer in snapshot.consumers):
-        return
+    kinds = {credential.kind for consumer in snapshot.consumers for credential in consumer.credentials}
     for (path, _), route in zip(loaded.routes, snapshot.routes, strict=True):
         for spec in route.policies:
-            if spec.type == "api_key" and not spec.config.get("optional"):
-                message = f"no consumer has an API key, so the route '{route.name}' refuses every request"
+            what = _NEEDED.get(spec.type)
+            if what is not None and spec.type not in kinds and not spec.config.get("optional"):
+                message = f"no consumer has {what}, so the route '{route.name}' refuses every request"
                 _warn(document, "lint.no_consumers", message, (*path, "name"))
 
 

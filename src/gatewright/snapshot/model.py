@@ -332,10 +332,20 @@ class Route(Struct, frozen=True):
 
 
 class Credential(Struct, frozen=True):
-    """``kind`` is api_key; ``digest`` is the SHA-256 of the secret in hexadecimal."""
+    """``kind`` is api_key (with a ``digest``: SHA-256 of the key in hexadecimal), basic or hmac (with ``id``).
+
+    ``id`` is a user name or the id of a key; ``value`` the hash of a password, a shared secret in Base64 or a public
+    key as PEM text. ``algorithm`` is what signatures of a key are made with.
+    """
 
     kind: str
-    digest: str
+    digest: str = ""
+    id: str = ""
+    value: str = ""
+    algorithm: str = ""
+
+    def __repr__(self) -> str:  # what is printed must not hold a secret
+        return f"Credential({self.kind!r}, {self.digest!r}, id={self.id!r}, algorithm={self.algorithm!r})"
 
 
 class Consumer(Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gatewright.config.base import Address, split_bind
-from gatewright.config.consumer import Consumer, Credential
+from gatewright.config.consumer import Consumer
 from gatewright.config.document import Document
 from gatewright.config.gateway import AccessLog, Admin
 from gatewright.config.listener import Listener
@@ -22,6 +22,7 @@ from gatewright.config.tree import Path
 from gatewright.plugins.registry import Registry
 from gatewright.proxy.patterns import PathPattern
 from gatewright.snapshot import model
+from gatewright.snapshot.credentials import Consumers
 from gatewright.snapshot.listener_tls import TlsListeners
 from gatewright.snapshot.policies import Policies
 from gatewright.snapshot.routes import Routes
@@ -178,34 +179,8 @@ def _clash(one: Address, other: Address) -> bool:
 
 def _consumers(document: Document, consumers: list[tuple[Path, Consumer]]) -> tuple[model.Consumer, ...]:
     _unique_names(document, consumers, "consumer")
-    seen: dict[str, Path] = {}
-    found = []
-    for path, consumer in consumers:
-        credentials = []
-        for index, credential in enumerate(consumer.credentials):
-            place = (*path, "credentials", index)
-            resolved = _credential(document, credential, place)
-            if resolved is None:
-                continue
-            first = seen.setdefault(resolved.digest, place)
-            if first is not place:
-                where = document.node(first).place()
-                document.problem(
-                    "config.duplicate", "this credential is given twice", place, related=[f"the first is at {where}"]
-                )
-            credentials.append(resolved)
-        found.append(model.Consumer(consumer.name, consumer.groups, consumer.metadata, tuple(credentials)))
-    return tuple(found)
-
-
-def _credential(document: Document, credential: Credential, path: Path) -> model.Credential | None:
-    if len(credential.model_fields_set) != 1:
-        message = "a credential has exactly one of api_key and api_key_sha256"
-        document.problem("config.credential", message, path)
-        return None
-    if credential.api_key is not None:
-        return model.Credential("api_key", hashlib.sha256(credential.api_key.encode()).hexdigest())
-    return model.Credential("api_key", credential.api_key_sha256 or "")
+    resolver = Consumers(document)
+    return tuple(resolver.resolve(consumer, path) for path, consumer in consumers)
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------

@@ -76,3 +76,19 @@ def test_metrics_reports_and_expressions() -> None:
     assert around.notes == [("odd.event", "warning", {"policy": "odd", "what": "this"})]
     with pytest.raises(ValueError, match="column"):
         env.expression("1 +")
+
+
+def test_named_secrets_lead_to_consumers_and_are_not_printed() -> None:
+    key = Credential("hmac", id="k1", value="bmV2ZXI=", algorithm="hmac-sha256")
+    env = Surroundings(Snapshot(consumers=(Consumer("acme", credentials=(key,)),))).env()
+    secret = env.secrets("hmac")["k1"]
+    assert (secret.value, secret.algorithm, secret.consumer.name) == ("bmV2ZXI=", "hmac-sha256", "acme")
+    assert "bmV2" not in repr(secret)
+    assert env.credentials("hmac") == {}
+    assert env.secrets("basic") == {}
+
+
+def test_a_memory_is_the_workers() -> None:
+    around = Surroundings()
+    memory = around.env("one").memory("odd", 4)
+    assert around.env("two", "elsewhere").memory("odd", 4) is memory

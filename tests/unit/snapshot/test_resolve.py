@@ -58,6 +58,7 @@ upstreams:
     health: {active: {type: grpc, service: orders.v1.Orders}}
 consumers:
   - {name: acme, groups: [gold], metadata: {k: v}, credentials: [{api_key: secret}]}
+  - {name: initech, credentials: [{hmac: {key_id: k, secret: 0123456789abcdef}}]}
 policies:
   - request_id: {}
 routes:
