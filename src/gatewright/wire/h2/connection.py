@@ -159,7 +159,9 @@ class H2Connection(Sender[S]):
         elif not flags & END_STREAM:
             self._chatter()
         stream.unread += size
-        if self.credit_at_once:
+        if stream.paused and not self.credit_at_once:
+            stream.held += size
+        else:
             self.unread += size
         if stream.unread * 2 >= WINDOW or self.unread * 2 >= self.window:
             self.credit(stream)
@@ -390,24 +392,17 @@ class H2Connection(Sender[S]):
             self._send_waiting(stream)
 
     def credit(self, stream: Stream) -> None:
-        """Tell the peer what has been taken of the stream, when that is half of a window."""
-        if self.credit_at_once:
-            self._credit_connection()
-        if stream.paused:
-            return
-        unread = stream.unread
-        if unread * 2 >= WINDOW and not stream.remote_done:
-            self.out.append(frames.window_update(stream.id, unread))
-            stream.recv_left += unread
-            self._release(stream)
-            self.touch()
-
-    def _release(self, stream: Stream) -> None:
-        """What the stream has taken no longer counts against the connection's window."""
-        if not self.credit_at_once:
-            self.unread += stream.unread
-            self._credit_connection()
-        stream.unread = 0
+        """Tell the peer what has been taken: of the stream and of all streams, each when that is half of a window."""
+        if not stream.paused:
+            self.unread += stream.held
+            stream.held = 0
+            unread = stream.unread
+            if unread * 2 >= WINDOW and not stream.remote_done:
+                self.out.append(frames.window_update(stream.id, unread))
+                stream.recv_left += unread
+                stream.unread = 0
+                self.touch()
+        self._credit_connection()
 
     def _credit_connection(self) -> None:
         unread = self.unread
@@ -450,8 +445,9 @@ class H2Connection(Sender[S]):
         if found.waiting is not None:
             found.waiting = None
             self.blocked.pop(stream.id, None)
-        if found.unread:
-            self._release(found)
+        if found.held:
+            self.unread += found.held
+            self._credit_connection()
         self.on_forgotten(found)
 
 

@@ -25,7 +25,7 @@ class Sender(Generic[S]):
     dirty: bool
 
     def __init__(self) -> None:
-        self.out: list[bytes] = []
+        self.out: list[bytes | memoryview] = []
         self.streams: dict[int, S] = {}
         # what the peer allows
         self.peer_window = frames.DEFAULT_WINDOW
@@ -115,14 +115,14 @@ class Sender(Generic[S]):
         if pieces and allowed <= 0:
             return False
         self.touch()
-        piece = b""
+        piece: bytes | memoryview = b""
         if pieces:
             piece = pieces[0]
             if len(piece) > allowed:
-                pieces[0] = piece[allowed:]
-                piece = piece[:allowed]
+                view = memoryview(piece)  # what stays is not copied once for each frame
+                pieces[0], piece = view[allowed:], view[:allowed]
             else:
-                del pieces[0]
+                pieces.popleft()
         size = len(piece)
         stream.send_window -= size
         self.send_window -= size

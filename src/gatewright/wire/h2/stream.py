@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gatewright.http.headers import Pair
@@ -23,7 +24,7 @@ class Waiting:
     __slots__ = ("end", "pieces", "size", "trailers")
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.pieces: deque[bytes | memoryview] = deque()
         self.size = 0
         #: END_STREAM comes behind them, by itself or with an encoded block of trailers.
         self.end = False
@@ -34,8 +35,8 @@ class Stream:
     """One stream. A stream that both sides have ended, or one has reset, is no longer in its connection's table."""
 
     __slots__ = (
-        "born", "conn", "data", "deadline", "head", "id", "left", "local_done", "paused", "recv_left", "remote_done",
-        "send_window", "unread", "waiting",
+        "born", "conn", "data", "deadline", "head", "held", "id", "left", "local_done", "paused", "recv_left",
+        "remote_done", "send_window", "unread", "waiting",
     )  # fmt: skip
 
     def __init__(self, conn: H2Connection[Any], stream_id: int) -> None:
@@ -52,6 +53,8 @@ class Stream:
         self.recv_left = WINDOW
         #: Octets received for which the peer has had no credit yet.
         self.unread = 0
+        #: Those of them that came while it was paused: they hold the connection's window.
+        self.held = 0
         #: Whoever takes the data cannot: no credit until it can.
         self.paused = False
         #: Octets that Content-Length still promises; -1 when nothing is known.

@@ -182,6 +182,19 @@ def test_a_paused_stream_gets_no_credit_and_a_going_one_does() -> None:
     assert one.all[1].events[-2:] == ["stuck", "moving"]
 
 
+def test_what_waits_of_a_large_piece_is_not_copied_for_each_frame() -> None:
+    one = Side()
+    ready(one, b"")
+    stream = one.open(1)
+    piece = bytes(1_000_000)
+    one.send_data(stream, piece, 0)
+    assert stream.waiting is not None
+    rest = stream.waiting.pieces[0]
+    assert isinstance(rest, memoryview)
+    assert rest.obj is piece
+    assert len(rest) == 1_000_000 - 65_535
+
+
 def test_the_window_of_the_connection_is_shared_in_turns() -> None:
     one = Side()
     ready(one, b"")  # the connection's window is the default, the streams' are too
