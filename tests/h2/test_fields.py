@@ -93,6 +93,20 @@ def test_the_absolute_form_gives_authority_and_path(rig: Rig) -> None:
     assert (fields[b":authority"], fields[b":path"], fields[b":scheme"]) == (b"x", b"/p", b"http")
 
 
+@pytest.mark.parametrize(
+    ("version", "framed"),
+    [(b"1.0", b"\r\n\r\nhalf and half"), (b"1.1", b"\r\n\r\n4\r\nhalf\r\n9\r\n and half\r\n0\r\nx-sum: 1\r\n\r\n")],
+)
+def test_content_of_unknown_length_for_http1(rig: Rig, version: bytes, framed: bytes) -> None:
+    script = Script(rig)
+    client = script.ask(b"GET / HTTP/%b\r\nhost: x\r\n\r\n" % version)
+    server = script.accept()
+    server.send(headers(1, [(b":status", b"200")], END_HEADERS), data(1, b"half", 0))
+    server.send(data(1, b" and half", 0), headers(1, [(b"x-sum", b"1")]))
+    assert client.received.endswith(framed)
+    assert client.closed is (version == b"1.0")
+
+
 def test_the_via_of_each_version(rig: Rig) -> None:
     assert b"1.1 " in dict(to_http2(rig, b"host: x")).get(b"via", b"1.1 ")
 
