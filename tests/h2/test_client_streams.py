@@ -6,7 +6,6 @@ import pytest
 from tests.h2 import raw
 from tests.h2.raw import (
     CANCEL,
-    DATA,
     END_HEADERS,
     FLOW_CONTROL,
     HEADERS,
@@ -87,6 +86,20 @@ def test_refusals_come_to_an_end(rig: Rig) -> None:
             break
     assert served(client)[0] in {502, 503}
     assert rig.records[0].tries <= 4
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_goaways_come_to_an_end(rig: Rig, retries: int) -> None:
+    script = Script(rig, retries=retries)
+    client = script.ask(POST)
+    connections = 0
+    for _ in range(30):
+        while script.origin.waiting:
+            connections += 1
+            script.accept().send(goaway(0))
+        rig.advance(1)
+    assert served(client)[0] in {502, 503}
+    assert connections <= 6
 
 
 def test_streams_above_the_last_of_goaway_are_tried_again(rig: Rig) -> None:
@@ -371,20 +384,6 @@ def test_a_client_that_does_not_read_stops_its_stream_only(rig: Rig) -> None:
     server.send(data(3))
     assert served(quick)[2]
     slow.unstall()
-
-
-def test_more_than_the_connections_window_breaks_it(rig: Rig) -> None:
-    script = Script(rig)
-    clients = [script.ask(GET) for _ in range(4)]
-    server = script.accept()
-    connection = 65_535 + sum(each.number for each in server.of(raw.WINDOW_UPDATE, 0))
-    for _ in range(connection // 16_383 + 2):  # on a stream that is closed: nothing is given back for it at once
-        server.send(raw.frame(DATA, 0, 1, b"x" * 16_383))
-        server.read()
-        if server.goaway is not None:
-            break
-    server.until(lambda: server.closed or server.is_alive())
-    assert [served(client)[0] for client in clients] == [502] * 4 or not server.closed
 
 
 def test_what_comes_for_a_cancelled_request_is_ignored_and_given_back(rig: Rig) -> None:
