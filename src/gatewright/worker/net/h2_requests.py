@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gatewright.errors import ProtocolError
 from gatewright.http.fields import kind_of_call
-from gatewright.http.forwarding import VIA_HTTP2, Origin, trace_back
+from gatewright.http.forwarding import VIA_HTTP2, Origin, same_way, trace_back
 from gatewright.http.headers import Pair
 from gatewright.proxy.runtime import ListenerRuntime
 from gatewright.wire.h2.heads import H2RequestFields, RequestLine
@@ -129,7 +129,7 @@ class Requests:
     ) -> Origin:
         """On whose behalf the request comes; that follows from its fields and its authority alone."""
         origin = self._origin
-        if origin is None or fields is not self._origin_fields or line.authority != self._authority:
+        if origin is None or line.authority != self._authority or not self._comes_the_same_way(fields):
             tls = self.tls
             if tls is not None and not tls.serves(line.host):
                 raise ProtocolError("request.misdirected", 421)
@@ -138,6 +138,11 @@ class Requests:
                 origin.lines += tls.lines
             self._origin, self._origin_fields, self._authority = origin, fields, line.authority
         return origin
+
+    def _comes_the_same_way(self, fields: H2RequestFields) -> bool:
+        """Whether the last origin is that of these fields too."""
+        old = self._origin_fields
+        return fields is old or (old is not None and same_way(old, fields))
 
 
 def _keep(kept: dict[bytes, V], key: bytes, value: V) -> None:
