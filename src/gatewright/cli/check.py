@@ -11,6 +11,7 @@ from gatewright.cli import exits, output, problems
 from gatewright.cli.files import config_files
 from gatewright.cli.load import load
 from gatewright.errors import ConfigError
+from gatewright.snapshot.model import SERVICE
 
 
 def check(given: Sequence[Path], *, as_json: bool) -> int:
@@ -33,7 +34,7 @@ def check(given: Sequence[Path], *, as_json: bool) -> int:
     counts = (
         (len(snapshot.listeners), "listener"),
         (len(snapshot.routes), "route"),
-        (len(snapshot.upstreams), "upstream"),
+        (sum(not each.name.startswith(SERVICE) for each in snapshot.upstreams), "upstream"),
         (len(snapshot.consumers), "consumer"),
     )
     held = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)

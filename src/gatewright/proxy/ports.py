@@ -5,7 +5,7 @@ The exchange imports none of them. ``worker/net`` implements these for real sock
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gatewright.http.head import ResponseHead
@@ -130,6 +130,19 @@ class Timer(Protocol):
         """It is not to come."""
 
 
+class Promise(Protocol):
+    """An awaitable that is made before what it waits for."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait."""
+
+    def done(self) -> bool:
+        """Whether it has its result, or nobody waits any more."""
+
+    def set_result(self, result: Any) -> None:
+        """Let who waits go on, in a later turn. Once, and not when it is done."""
+
+
 class World(Protocol):
     """The worker around the exchanges."""
 
@@ -150,6 +163,9 @@ class World(Protocol):
 
     def wait(self, awaitable: Awaitable[Any], resume: Callable[[Any, BaseException | None], None]) -> Timer:
         """Await in a Task, then call ``resume(result, error)``. The returned object's ``cancel`` gives it up."""
+
+    def promise(self) -> Promise:
+        """For a policy that waits for something of our own."""
 
     def later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds. For rare things only."""

@@ -1,5 +1,6 @@
 """The public interface for policies and plugins. What is not named here may change without notice."""
 
+from gatewright.http.answer import Answer, ServiceError
 from gatewright.http.head import RequestHead, ResponseHead
 from gatewright.http.headers import Fields, Headers, Pair
 from gatewright.http.reply import Refused, Reply
@@ -13,10 +14,12 @@ from gatewright.sdk.policy import (
     Policy,
     PolicyConfig,
 )
+from gatewright.sdk.service import Service, ServiceSpec, ServiceUrl
 
 __all__ = [
     "CREDENTIAL",
     "STAGES",
+    "Answer",
     "BodyPolicy",
     "Consumer",
     "Counter",
@@ -37,4 +40,8 @@ __all__ = [
     "RequestHead",
     "ResponseHead",
     "Secret",
+    "Service",
+    "ServiceError",
+    "ServiceSpec",
+    "ServiceUrl",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gatewright.clock import Clock
 from gatewright.sdk.exchange import Consumer, Secret
+from gatewright.sdk.service import Service, ServiceSpec
 
 
 class Counter(Protocol):
@@ -77,6 +78,12 @@ class Env(Protocol):
 
     def expression(self, source: str) -> Expression:
         """Compile a CEL expression over the exchange. Raises ValueError with the place of the mistake."""
+
+    def service(self, service: ServiceSpec | str) -> Service:
+        """What asks another HTTP service: one that the policy's ``services`` has named, a URL or more.
+
+        Raises ValueError for another one.
+        """
 
     def report(self, event: str, **fields: str) -> None:
         """Write a warning to the error log. For rare things: what happens with every request is to be counted."""

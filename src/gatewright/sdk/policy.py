@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from gatewright.http.reply import Reply
 from gatewright.sdk.env import Env
 from gatewright.sdk.exchange import ExchangeView
+from gatewright.sdk.service import ServiceSpec
 
 #: Run order. What may be relied on: a stage runs after all stages before it, so a limit knows the consumer.
 STAGES = ("admission", "identify", "authorize", "limit", "validate", "cache", "transform")
@@ -72,6 +73,11 @@ class Policy(Generic[C]):
 
     def __init__(self, config: C, env: Env) -> None:
         """Compile the configuration. No input or output. Raise :class:`InvalidPolicy` when it cannot work."""
+
+    @classmethod
+    def services(cls, config: C) -> Sequence[ServiceSpec | str]:  # noqa: ARG003 - for those that override it
+        """The other HTTP services that a policy with this configuration asks: URLs, or more (see ``Env.service``)."""
+        return ()
 
     def on_request(self, ex: ExchangeView) -> Outcome:
         """The request's head is here; its body may still be coming."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gatewright.clock import Clock, ManualClock
 from gatewright.config.document import Document
 from gatewright.config.tree import Path
+from gatewright.http.answer import Answer, ServiceError
+from gatewright.http.headers import Pair
 from gatewright.proxy.expression import compile_expression
 from gatewright.proxy.memory import Memory
 from gatewright.proxy.record import CacheStats
 from gatewright.sdk.env import Counter, Expression, Limiter
 from gatewright.sdk.exchange import Consumer, Secret
+from gatewright.sdk.service import Service, ServiceSpec
+from gatewright.snapshot.services import spec_of, upstream_name
 
 
 class CheckLimiter:
@@ -48,6 +52,16 @@ class CheckCounter:
         """Nothing is counted."""
 
 
+class CheckService:
+    """A service that cannot be reached."""
+
+    __slots__ = ()
+
+    async def ask(self, method: bytes, path: bytes, headers: Sequence[Pair] = (), body: bytes = b"") -> Answer:
+        """Nobody answers."""
+        raise ServiceError("upstream.none")
+
+
 class CheckEnv:
     """An :class:`gatewright.sdk.env.Env` without anything behind it."""
 
@@ -73,6 +87,11 @@ class CheckEnv:
     def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A counter that forgets."""
         return CheckCounter()
+
+    def service(self, service: ServiceSpec | str) -> Service:
+        """One that does not answer."""
+        upstream_name(spec_of(service))
+        return CheckService()
 
     def report(self, event: str, **fields: str) -> None:
         """Nothing is written."""

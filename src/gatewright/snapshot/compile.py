@@ -31,6 +31,7 @@ from gatewright.proxy.runtime import HookGuard, ListenerRuntime, Route, Runtime
 from gatewright.sdk.policy import Hook, Policy, overrides
 from gatewright.snapshot.env import Note, PolicyEnv
 from gatewright.snapshot.model import Route as RouteSpec
+from gatewright.snapshot.services import Services
 from gatewright.tls.client import ClientTls, client_context, name_of, settings_of
 from gatewright.tls.server import ServerTls
 
@@ -70,6 +71,7 @@ def compile_snapshot(snapshot: Snapshot, site: Site, previous: Runtime | None) -
     same_ground = previous is not None and _ground(previous.snapshot) == _ground(snapshot)
     known = previous.routes if previous is not None and same_ground else {}
     _make_upstreams(runtime, site, previous)
+    services = Services(site.world, runtime.upstreams)
     for number, spec in enumerate(snapshot.routes):
         if not number % _STEP:
             yield
@@ -77,8 +79,8 @@ def compile_snapshot(snapshot: Snapshot, site: Site, previous: Runtime | None) -
         if old is not None and old.digest == spec.digest != "" and _keeps_upstreams(old, runtime):
             runtime.routes[spec.name] = old
         else:
-            runtime.routes[spec.name] = _compile_route(spec, runtime, site)
-    runtime.unmatched = _compile_unmatched(snapshot, site)
+            runtime.routes[spec.name] = _compile_route(spec, runtime, site, services)
+    runtime.unmatched = _compile_unmatched(snapshot, site, services)
     yield from _compile_listeners(runtime, previous)
     _settle_upstreams(runtime, site)
     if previous is not None:
@@ -181,7 +183,7 @@ def _keeps_upstreams(route: Route, runtime: Runtime) -> bool:
 # --- routes -------------------------------------------------------------------------------------------------------
 
 
-def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
+def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site, services: Services) -> Route:
     world = site.world
     route = Route(spec.name, world.stats.route(spec.name))
     route.digest = spec.digest
@@ -211,26 +213,29 @@ def _compile_route(spec: RouteSpec, runtime: Runtime, site: Site) -> Route:
         route.host = rewrite.host.encode() if rewrite.host else None
         if rewrite.path is not None or rewrite.strip_prefix or rewrite.add_prefix or rewrite.regex:
             route.rewrite = PathRewrite(rewrite)
-    _add_policies(route, spec.policies, runtime.snapshot, site)
+    _add_policies(route, spec.policies, runtime.snapshot, site, services)
     return route
 
 
-def _compile_unmatched(snapshot: Snapshot, site: Site) -> Route:
+def _compile_unmatched(snapshot: Snapshot, site: Site, services: Services) -> Route:
     """The stand-in where no route takes a request: the gateway's own policies run, then 404 or 405."""
     route = Route("", site.world.stats.route(""))
     route.action = no_route
     route.spec = RouteSpec("", policies=snapshot.policies)
-    _add_policies(route, snapshot.policies, snapshot, site)
+    _add_policies(route, snapshot.policies, snapshot, site, services)
     return route
 
 
-def _add_policies(route: Route, specs: tuple[PolicySpec, ...], snapshot: Snapshot, site: Site) -> None:
+def _add_policies(
+    route: Route, specs: tuple[PolicySpec, ...], snapshot: Snapshot, site: Site, services: Services
+) -> None:
     """Build the policies and lay out their chains."""
     policies: list[Policy[Any]] = []
     hooks: list[dict[str, Hook]] = []
     for spec in specs:
         cls = site.registry.policies[spec.type]
-        env = PolicyEnv(snapshot, spec.type, spec.scope, site.policy_clock, site.shared, site.world.stats, site.note)
+        world, clock = site.world, site.policy_clock
+        env = PolicyEnv(snapshot, spec.type, spec.scope, clock, site.shared, world.stats, site.note, services)
         policy = cls(cls.config.model_validate(spec.config), env)
         policies.append(policy)
         hooks.append(_hooks(policy, spec, env, route.guards))

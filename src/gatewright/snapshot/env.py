@@ -13,7 +13,9 @@ from gatewright.proxy.record import WorkerStats
 from gatewright.proxy.shared import SharedTable
 from gatewright.sdk.env import Counter, Expression, Limiter
 from gatewright.sdk.exchange import Consumer, Secret
+from gatewright.sdk.service import Service, ServiceSpec
 from gatewright.snapshot.model import Snapshot
+from gatewright.snapshot.services import Services
 
 _DROPPED = "gatewright_rate_limit_keys_dropped_total"
 _DROPPED_HELP = "Keys of limits that lost their counts because the shared table was full."
@@ -77,9 +79,10 @@ class PolicyEnv:
         table: Shared counters; :meth:`SharedTable.private` where nothing is to be shared.
         stats: Where the worker counts.
         note: Writes to the error log.
+        services: What other services are asked with; None where nobody can be asked.
     """
 
-    __slots__ = ("_note", "_policy", "_scope", "_snapshot", "_stats", "_table", "clock")
+    __slots__ = ("_note", "_policy", "_scope", "_services", "_snapshot", "_stats", "_table", "clock")
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class PolicyEnv:
         table: SharedTable,
         stats: WorkerStats,
         note: Note,
+        services: Services | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._policy = policy
@@ -98,6 +102,7 @@ class PolicyEnv:
         self._table = table
         self._stats = stats
         self._note = note
+        self._services = services
 
     def credentials(self, kind: str) -> Mapping[bytes, Consumer]:
         """All credentials of a kind (``api_key``): SHA-256 digest → consumer."""
@@ -126,6 +131,12 @@ class PolicyEnv:
     def expression(self, source: str) -> Expression:
         """Compile a CEL expression over the exchange. Raises ValueError with the place of the mistake."""
         return compile_expression(source)
+
+    def service(self, service: ServiceSpec | str) -> Service:
+        """What asks another service."""
+        if self._services is None:
+            raise ValueError("nobody can be asked here")
+        return self._services.of(service)
 
     def report(self, event: str, **fields: str) -> None:
         """Write a warning to the error log."""

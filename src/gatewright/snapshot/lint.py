@@ -8,7 +8,7 @@ from gatewright.config.document import Document
 from gatewright.config.loader import Loaded
 from gatewright.config.tree import Path
 from gatewright.proxy.patterns import PathPattern
-from gatewright.snapshot.model import Route, Snapshot
+from gatewright.snapshot.model import SERVICE, Route, Snapshot
 from gatewright.snapshot.shadows import Shadows
 from gatewright.snapshot.upstream_tls import trusts_nobody
 
@@ -63,7 +63,7 @@ def _unused_upstreams(document: Document, snapshot: Snapshot) -> None:
             if following is not None:
                 waiting.append(following)
     for upstream in snapshot.upstreams:
-        if upstream.name not in used:
+        if upstream.name not in used and not upstream.name.startswith(SERVICE):
             message = f"no route leads to the upstream '{upstream.name}'"
             path: Path = ("upstreams", upstream.name)
             document.problem("lint.unused_upstream", message, path, key=True, severity="warning")
@@ -75,7 +75,9 @@ def _authorities(document: Document, snapshot: Snapshot) -> None:
         if upstream.tls is not None and upstream.tls.verify and not upstream.tls.ca and trusts_nobody():
             message = "this machine has no certificates of authorities: what the endpoints show cannot be verified"
             hint = "install the package ca-certificates, or write tls: {ca: FILE}"
-            _warn(document, "lint.certificate", message, ("upstreams", upstream.name, "endpoints"), hint)
+            service = upstream.name.startswith(SERVICE)
+            path: Path = () if service else ("upstreams", upstream.name, "endpoints")
+            _warn(document, "lint.certificate", f"{upstream.name}: {message}" if service else message, path, hint)
 
 
 def _consumers(document: Document, loaded: Loaded, snapshot: Snapshot) -> None:

@@ -208,6 +208,10 @@ class UpstreamTls(Struct, frozen=True):
         return f"UpstreamTls({parts}, ca={bool(self.ca)}, pair={bool(self.cert)})"
 
 
+#: Names of upstreams that no route may use begin so: they stand for services that policies ask.
+SERVICE = "service "
+
+
 class Upstream(Struct, frozen=True):
     """A named group of endpoints that serve the same thing."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from gatewright.config.document import Document, suggestion
 from gatewright.config.messages import report
@@ -18,8 +19,11 @@ from gatewright.errors import GatewrightError
 from gatewright.plugins.registry import Registry
 from gatewright.policies import BUILTIN
 from gatewright.sdk.policy import STAGES, InvalidPolicy, Policy, PolicyConfig
+from gatewright.snapshot import model
 from gatewright.snapshot.checking import CheckEnv, check_expression
 from gatewright.snapshot.model import PolicySpec
+from gatewright.snapshot.services import spec_of
+from gatewright.snapshot.upstreams import Upstreams
 
 Listed = Sequence[tuple[Path, PolicyItem]]
 
@@ -39,15 +43,19 @@ class _Checked:
 class Policies:
     """Checks every policy once per distinct configuration, and makes each route's list.
 
+    ``upstreams`` makes the upstreams for services that policies ask.
     ``files`` takes note of the files that policies name (lists of addresses), for whoever watches for changes.
     """
 
-    def __init__(self, document: Document, registry: Registry, files: list[FilePath]) -> None:
+    def __init__(self, document: Document, registry: Registry, files: list[FilePath], upstreams: Upstreams) -> None:
         self._document = document
         self._files = files
         self._registry = registry.policies
         self._unloaded = [problem.message for problem in registry.problems]
         self._env = CheckEnv()
+        self._upstreams = upstreams
+        #: By their names: the services that policies ask, as upstreams.
+        self.services: dict[str, model.Upstream] = {}
         #: What was found good, and its settings as the workers get them.
         self._good: dict[bytes, dict[str, Any]] = {}
         self._global: list[_Checked] = []
@@ -136,7 +144,8 @@ class Policies:
         except Exception as error:  # noqa: BLE001 - a plugin's validators may raise anything, and it must have a place
             self._failed(policy, error, path)
             return None
-        return settings if self._builds(policy, config, path) and when_is_good else None
+        good = self._asks(policy, config, item, path) and self._builds(policy, config, path)
+        return settings if good and when_is_good else None
 
     def _check_when(self, when: object, path: Path) -> bool:
         if when is None:
@@ -147,6 +156,27 @@ class Policies:
             )
             return False
         return not when or check_expression(self._document, when, path)
+
+    def _asks(self, policy: type[Policy[Any]], config: PolicyConfig, item: PolicyItem, path: Path) -> bool:
+        """Take note of the services that the policy asks. False, with a problem reported, when there is none such."""
+        try:
+            specs = [spec_of(service) for service in policy.services(config)]
+        except Exception as error:  # noqa: BLE001 - a plugin's method may raise anything, and it must have a place
+            self._failed(policy, error, path)
+            return False
+        for spec in specs:
+            try:
+                service = self._upstreams.service(spec)
+            except (ValueError, PydanticCustomError) as error:
+                written = next((key for key, value in (item.config or {}).items() if value == spec.url), None)
+                place = (*path, written) if written is not None else path
+                message, hint = str(error), ""
+                if isinstance(error, PydanticCustomError):
+                    message, hint = error.message(), str((error.context or {}).get("hint", ""))
+                self._document.problem("policy.value", message, place, key=written is None, hint=hint)
+                return False
+            self.services.setdefault(service.name, service)
+        return True
 
     def _builds(self, policy: type[Policy[Any]], config: PolicyConfig, path: Path) -> bool:
         """Whether the policy accepts its configuration. What it compiles, it compiles here once, without I/O."""

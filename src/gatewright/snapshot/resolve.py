@@ -60,17 +60,19 @@ def resolve(
     listeners = _listeners(document, loaded.listeners, loaded.files)
     consumers = _consumers(document, loaded.consumers)
     upstreams = Upstreams(document, addresses or {}, loaded.files)
-    policies = Policies(document, registry, loaded.files)
+    policies = Policies(document, registry, loaded.files, upstreams)
     policies.set_global(loaded.policies)
     _unique_names(document, loaded.routes, "route")
     routes = Routes(document, policies, loaded.upstreams, loaded.names)
+    named = upstreams.resolve(loaded.upstreams, loaded.names["upstreams"])
+    resolved = routes.resolve(loaded.routes)
     snapshot = model.Snapshot(
         version=version,
         workers=settings.workers or processors(),
         drain_timeout=settings.drain_timeout,
         listeners=listeners,
-        upstreams=upstreams.resolve(loaded.upstreams, loaded.names["upstreams"]),
-        routes=routes.resolve(loaded.routes),
+        upstreams=named + tuple(policies.services.values()),
+        routes=resolved,
         consumers=consumers,
         policies=policies.for_all(),
         plugins=tuple(plugins),

@@ -9,9 +9,11 @@ from typing import Final
 
 from gatewright.config import upstream as written
 from gatewright.config.document import Document, suggestion
-from gatewright.config.endpoint import EndpointUrl
+from gatewright.config.endpoint import EndpointUrl, parse_url
 from gatewright.config.tree import Path
+from gatewright.sdk.service import ServiceSpec, split_url
 from gatewright.snapshot import model
+from gatewright.snapshot.services import upstream_name
 from gatewright.snapshot.unavailable import refuse_in_upstream
 from gatewright.snapshot.upstream_tls import resolve_tls
 
@@ -63,6 +65,17 @@ class Upstreams:
             pool=model.Pool(**upstream.pool.model_dump()),
             failover=upstream.failover,
             tls=resolve_tls(self._document, self._files, upstream, path),
+        )
+
+    def service(self, spec: ServiceSpec) -> model.Upstream:
+        """What stands for a service that policies ask. Raises ValueError for a URL that leads nowhere."""
+        url = parse_url(split_url(spec.url)[0])
+        return model.Upstream(
+            name=upstream_name(spec),
+            endpoints=tuple(self._resolved(written.Endpoint(url=url))),
+            host="upstream",
+            breaker=model.Breaker(),
+            tls=model.UpstreamTls(ca=spec.ca) if url.scheme == "https" else None,
         )
 
     # --- endpoints ------------------------------------------------------------------------------------------------

@@ -16,12 +16,14 @@ Nothing happens by itself: no socket, no task, no sleep. Time passes with :meth:
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from gatewright.clock import Clock, ManualClock
+from gatewright.config.endpoint import parse_url
 from gatewright.ipc.messages import Message
 from gatewright.plugins.registry import Registry, load_registry
 from gatewright.proxy import ports
@@ -31,9 +33,11 @@ from gatewright.proxy.record import WorkerStats
 from gatewright.proxy.runtime import Runtime
 from gatewright.proxy.shared import SharedTable
 from gatewright.sdk.policy import Policy
+from gatewright.sdk.service import split_url
 from gatewright.snapshot import model
 from gatewright.snapshot.build import build_snapshot
 from gatewright.snapshot.compile import compile_snapshot
+from gatewright.snapshot.services import spec_of, upstream_name
 from gatewright.testing.wires import Peer
 from gatewright.worker.net.listener import Listener
 from gatewright.worker.net.timers import TICK
@@ -59,6 +63,70 @@ class Waiting:
         self.done = True
         if self.wake is not None:
             self.wake()
+
+
+class _Promise:
+    """A promise of the world: whoever waits goes on in the next turn."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._done = False
+        self._result: Any = None
+        self.wake: Callable[[], None] | None = None
+
+    def __await__(self) -> Generator[_Promise, None, Any]:
+        if not self._done:
+            yield self
+        return self._result
+
+    def done(self) -> bool:
+        """Whether it has its result."""
+        return self._done
+
+    def set_result(self, result: Any) -> None:
+        """Let whoever waits go on."""
+        assert not self._done, "a promise is kept once"  # noqa: S101
+        self._done = True
+        self._result = result
+        self._rig.soon(self._wake)
+
+    def _wake(self) -> None:
+        if self.wake is not None:
+            self.wake()
+
+
+class _Task:
+    """A coroutine that runs from one thing it waits for to the next; ``cancel`` gives it up where it waits."""
+
+    def __init__(self, rig: Rig, coroutine: Coroutine[Waiting | _Promise, None, None]) -> None:
+        self._rig = rig
+        self._coroutine = coroutine
+        self._waiting: Waiting | _Promise | None = None
+        rig.tasks += 1
+
+    def step(self) -> None:
+        """Run on."""
+        self._waiting = None
+        try:
+            self._waiting = waiting = self._coroutine.send(None)
+        except StopIteration:
+            self._end()
+        else:
+            waiting.wake = self.step
+
+    def cancel(self) -> None:
+        """Raise CancelledError where it waits."""
+        if self._waiting is None:
+            return
+        self._waiting.wake = None
+        try:
+            self._coroutine.throw(asyncio.CancelledError())
+        except (asyncio.CancelledError, StopIteration):
+            self._end()
+
+    def _end(self) -> None:
+        self._waiting = None
+        self._rig.tasks -= 1
 
 
 class _Call:
@@ -98,30 +166,23 @@ class _RigWorld(World):
         self.rig.origin_at(endpoint).dialled(pool)
 
     def wait(self, awaitable: Awaitable[Any], resume: Callable[[Any, BaseException | None], None]) -> ports.Timer:
-        """Run a coroutine up to the next :class:`Waiting`."""
-        call = _Call(0.0, lambda: None)
-        self.rig.tasks += 1
+        """Run a coroutine up to the next :class:`Waiting` or promise."""
 
         async def run() -> None:
             try:
                 result = await awaitable
             except Exception as error:  # noqa: BLE001 - as the worker does
-                outcome: tuple[Any, BaseException | None] = (None, error)
+                resume(None, error)
             else:
-                outcome = (result, None)
-            self.rig.tasks -= 1
-            if call.callback is not None:
-                resume(*outcome)
+                resume(result, None)
 
-        self._step(run())
-        return call
+        task = _Task(self.rig, run())
+        task.step()
+        return task
 
-    def _step(self, coroutine: Coroutine[Waiting, None, None]) -> None:
-        try:
-            waiting = coroutine.send(None)
-        except StopIteration:
-            return
-        waiting.wake = lambda: self._step(coroutine)
+    def promise(self) -> ports.Promise:
+        """Kept in rig time."""
+        return _Promise(self.rig)
 
     def bug(self, where: str, error: BaseException) -> None:
         """Kept; a test that does not expect it fails in :meth:`Rig.check_idle`."""
@@ -193,14 +254,26 @@ class Rig:
     def apply(self, *parts: model.Route | model.Upstream | model.Listener | model.Consumer, **settings: Any) -> Runtime:
         """Serve these routes and upstreams from now on; listener ``public`` is added when none is given."""
         listeners = tuple(part for part in parts if isinstance(part, model.Listener))
+        routes = tuple(part for part in parts if isinstance(part, model.Route))
         snapshot = model.Snapshot(
             listeners=listeners or (model.Listener("public", "127.0.0.1:0"),),
-            upstreams=tuple(part for part in parts if isinstance(part, model.Upstream)),
-            routes=tuple(part for part in parts if isinstance(part, model.Route)),
+            upstreams=tuple(part for part in parts if isinstance(part, model.Upstream)) + self._services(routes),
+            routes=routes,
             consumers=tuple(part for part in parts if isinstance(part, model.Consumer)),
             **settings,
         )
         return self.apply_snapshot(snapshot)
+
+    def _services(self, routes: Sequence[model.Route]) -> tuple[model.Upstream, ...]:
+        """What stands for the services that the routes' policies ask: ``rig.origin("auth")`` for ``http://auth``."""
+        found: dict[str, model.Upstream] = {}
+        for spec in (spec for each in routes for spec in each.policies):
+            policy = self.registry.policies[spec.type]
+            for service in map(spec_of, policy.services(policy.config.model_validate(spec.config))):
+                url = parse_url(split_url(service.url)[0])
+                name = upstream_name(service)
+                found[name] = upstream(name, endpoint(url.host, url.port), host="upstream", breaker=model.Breaker())
+        return tuple(found.values())
 
     def load(self, path: Path, environ: dict[str, str] | None = None) -> Runtime:
         """Serve a configuration file from now on."""

@@ -149,6 +149,10 @@ class World:
         """Await in a Task, then resume."""
         return self._spawner.spawn(_await(awaitable, resume), "policy")
 
+    def promise(self) -> ports.Promise:
+        """A future."""
+        return self._loop.create_future()
+
     def client(self, pool: AnyPool) -> H1Client | H2Client:
         """A connection for ``pool``, not yet connected."""
         return H2Client(self, pool) if isinstance(pool, MultiplexPool) else H1Client(self, pool)
