@@ -96,11 +96,11 @@ class MultiplexPool:
             return
         self.connecting -= 1
         connection.pooled = True
+        if not self.closed:
+            self.connections.append(connection)
+        self.has_room(connection)
         if self.closed:
             connection.retire()
-            return
-        self.connections.append(connection)
-        self.has_room(connection)
         if self.waiters:  # it takes fewer streams than was thought
             self._refill()
             self._watch()

@@ -94,6 +94,10 @@ class Stream:
         """Nothing waits any more."""
         raise NotImplementedError
 
+    def linger(self) -> None:
+        """Nobody takes what the peer still sends: it has to end its side soon."""
+        raise NotImplementedError
+
     def on_deadline(self, now: float) -> None:
         """Its deadline has come."""
         raise NotImplementedError

@@ -216,8 +216,12 @@ class H1Client(asyncio.Protocol):
         if self.alive:
             self.transport.resume_reading()
             exchange = self.exchange
-            if exchange is not None:
+            if exchange is None:
+                return
+            if self.state == BODY:
                 self._expect(exchange.timeouts.idle)
+            elif exchange.body is None or exchange.body.done:
+                self._expect(exchange.timeouts.first_byte)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the endpoint. Hot."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FOREVER = float("inf")
 _MOST_INFORMATIONAL = 16
+_CLOSING_SECONDS = 1.0  # that an endpoint has to end its side of a tunnel that is over
 _GRPC = frozenset({"grpc", "grpc-web"})
 _MOST_BLOCKS = 64
 _LONGEST_BLOCK = 2048
@@ -101,8 +102,10 @@ class H2Call(Stream):
         if exchange is not None:
             if not self.responded:
                 done = exchange.body is None or exchange.body.done
-                self.deadline = self.conn.world.now + exchange.timeouts.first_byte if done else _FOREVER
-                self.conn.need(self.deadline)
+                if done:
+                    self._expect(exchange.timeouts.first_byte)
+                else:
+                    self.deadline = _FOREVER
             exchange.client.resume_request()
 
     def cancel(self) -> None:
@@ -126,13 +129,16 @@ class H2Call(Stream):
             return
         self.responded = True
         framing = self._framing(exchange, status, fields, end)
-        if exchange.protocol == "websocket":
-            self._websocket(exchange, status, fields)
+        if exchange.protocol == "websocket" and status < 300:
+            self._websocket(exchange, fields, end)
             return
         conn = self.conn
-        self.deadline = at = conn.world.now + exchange.timeouts.idle
-        if at < conn.deadline:
-            conn.need(at)
+        if self.paused:
+            self.deadline = _FOREVER
+        else:
+            self.deadline = at = conn.world.now + exchange.timeouts.idle
+            if at < conn.deadline:
+                conn.need(at)
         if fields.events:
             self._stream(exchange)
         conn.gathered.append(exchange)
@@ -168,13 +174,10 @@ class H2Call(Stream):
         exchange.client.send_informational(status, fields)
         exchange.client.flush()
 
-    def _websocket(self, exchange: Exchange, status: int, fields: H2ResponseFields) -> None:
+    def _websocket(self, exchange: Exchange, fields: H2ResponseFields, end: int) -> None:
         """RFC 8441: 200 is what 101 is in HTTP/1.1."""
-        if not 200 <= status < 300:
-            exchange.on_response_head(status, fields, fields.framing)
-            exchange.client.flush()
-            return
         self.left = -1
+        self.remote_done = bool(end)
         key = exchange.request.headers.get(b"sec-websocket-key")
         if key is not None:  # of a client that wants it answered; over HTTP/2 there is no key
             pairs = [pair for pair in fields.pairs if pair[0] != b"content-length"]
@@ -188,6 +191,8 @@ class H2Call(Stream):
         self.deadline = _FOREVER
         self.transport = StreamTransport(self)
         self.exchange.client.tunnel(self, b"")  # type: ignore[union-attr]
+        if self.remote_done:
+            self.on_end()
 
     def on_data(self, data: bytes) -> None:
         """A piece of the response body. Hot."""
@@ -210,10 +215,11 @@ class H2Call(Stream):
 
     def on_end(self) -> None:
         """The response is complete."""
-        if self.tunnel is not None:
-            if not self.tunnel.half_closed(from_client=False):
+        tunnel = self.tunnel
+        if tunnel is not None:
+            if not tunnel.half_closed(from_client=False):
                 self.transport.close()
-                self.tunnel.lost(from_client=False)
+                tunnel.lost(from_client=False)
             return
         if self.exchange is not None and not self.responded:
             self.malformed("the stream ends before its head")
@@ -234,13 +240,20 @@ class H2Call(Stream):
     def pause(self) -> None:
         """The client reads more slowly than the endpoint sends: its own limit counts now."""
         self.paused = True
-        self.deadline = _FOREVER
+        if self.responded:
+            self.deadline = _FOREVER
 
     def resume(self) -> None:
         """Go on reading."""
         Stream.resume(self)
-        if self.exchange is not None:
+        if self.exchange is not None and self.responded:
             self._expect(self.exchange.timeouts.idle)
+
+    def linger(self) -> None:
+        """The tunnel is over: the endpoint has some time to end its side."""
+        self.tunnel = None
+        self.paused = True
+        self._expect(_CLOSING_SECONDS)
 
     # --- failures -----------------------------------------------------------------------------------------------------
 
@@ -304,6 +317,8 @@ class H2Call(Stream):
             condition = ports.IDLE if self.responded else ports.TIMEOUT
             self.cancel()
             exchange.upstream_failed(condition)
+        elif self.tunnel is None:
+            self.cancel()
 
 
 def request_block(ex: Exchange, conn: H2Client, *, websocket: bool) -> bytes:

@@ -354,6 +354,9 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
     def _fail(self, error: H2Error) -> None:
         """The endpoint has broken the protocol."""
         self._flush_clients()
+        self.retiring = True  # those who wait need another connection
+        self.room = 0
+        self.pool.retired(self)
         self.world.note("upstream.malformed", endpoint=self.pool.endpoint.key, detail=error.detail)
         self.out.append(frames.goaway(0, error.code, error.detail.encode()))
         self.write()

@@ -144,7 +144,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.write()
         self.state = CLOSED
         self.transport.close()
-        self.need(self.world.now + _LINGER_SECONDS)
+        self.deadline = self.world.now + self.listener.limits.idle_timeout
+        self.world.watch(self)
 
     def in_flight(self) -> int:
         """How many exchanges there are."""
@@ -352,11 +353,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         """The client does not read: no further request is begun, and no endpoint need send."""
         self.blocked_writing = True
         for stream in self.streams.values():
-            exchange = stream.exchange
-            if stream.tunnelled is not None:
-                stream.tunnelled.pause(client=False)
-            elif exchange is not None and exchange.conn is not None:
-                exchange.conn.pause()
+            stream.hold_back()
         self.patient_until = self.world.now + self.listener.limits.idle_timeout
         self.need(self.patient_until)
 

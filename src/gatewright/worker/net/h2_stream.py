@@ -126,12 +126,14 @@ class H2Stream(Stream):
     def _ended(self, trailers: tuple[Pair, ...]) -> None:
         if self.seen is not None:
             self.begin()
-        if self.tunnelled is not None:
-            if not self.tunnelled.half_closed(from_client=True):
+        tunnel = self.tunnelled
+        if tunnel is not None:
+            if not tunnel.half_closed(from_client=True):
                 self.transport.close()
-                self.tunnelled.lost(from_client=True)
+                tunnel.lost(from_client=True)
             return
-        self.deadline = self.total
+        if self.waiting is None:
+            self.deadline = self.total
         exchange = self.exchange
         if exchange is not None:
             self.conn.gathered.append(exchange)
@@ -195,6 +197,13 @@ class H2Stream(Stream):
             self.paused = True
             self._within(_READING_TIME)
 
+    def flush(self) -> None:
+        """Let what has been gathered go."""
+        if self.head is not None or self.data:
+            self._emit(0)
+        if self.conn.blocked_writing:
+            self.hold_back()  # the answer may have begun when the client had ceased to read
+
     def abort(self) -> None:
         """The response ends early, and the client must notice."""
         self.head, self.data = None, b""
@@ -207,9 +216,12 @@ class H2Stream(Stream):
         """The exchange is over."""
         self.exchange = None
         self.total = _FOREVER
-        if self.waiting is None:
-            self.deadline = _FOREVER
-        if self.local_done and not self.remote_done and self.id in self.conn.streams:
+        self.deadline = _FOREVER
+        if self.id not in self.conn.streams:
+            return
+        if self.waiting is not None:
+            self._within(self.conn.listener.limits.body_timeout)
+        elif self.local_done and not self.remote_done:
             self.finish_sending()
 
     def refuse(self, error: ProtocolError, call: str = "") -> None:
@@ -240,7 +252,8 @@ class H2Stream(Stream):
     def pause_request(self) -> None:
         """The endpoint is slow: no more credit for the body."""
         self.pause()
-        self.deadline = self.total  # it is not the client that is slow
+        if self.waiting is None:
+            self.deadline = self.total  # it is not the client that is slow
 
     def resume_request(self) -> None:
         """Go on."""
@@ -252,19 +265,26 @@ class H2Stream(Stream):
         """The client's windows are closed: the endpoint pauses, and the client has to open them in time."""
         if not self.stuck:
             self.stuck = True
-            if self.tunnelled is not None:
-                self.tunnelled.pause(client=False)
-            elif self.exchange is not None and self.exchange.conn is not None:
-                self.exchange.conn.pause()
+            self.hold_back()
         self._within(self.conn.listener.limits.body_timeout)
 
     def on_moving(self) -> None:
         """All that waited has been sent."""
         if self.stuck:
             self.stuck = False
-            self.deadline = self.total
+            if self.exchange is not None and not self.remote_done and not self.paused:
+                self._within(self.patience)
+            elif self.exchange is not None or self.tunnelled is not None:
+                self.deadline = self.total
             if not self.conn.blocked_writing:
                 self.go_on()
+
+    def hold_back(self) -> None:
+        """The client does not take more: the endpoint need not send."""
+        if self.tunnelled is not None:
+            self.tunnelled.pause(client=False)
+        elif self.exchange is not None and self.exchange.conn is not None:
+            self.exchange.conn.pause()
 
     def go_on(self) -> None:
         """The client takes more."""
@@ -329,3 +349,11 @@ class H2Stream(Stream):
         for piece in pieces:
             tunnel.from_client(piece)
         self.resume()
+        if self.remote_done:
+            self._ended(())
+
+    def linger(self) -> None:
+        """The tunnel is over: the client has some time to end its side."""
+        self.tunnelled = None
+        if self.waiting is None:
+            self._within(_READING_TIME)

@@ -33,7 +33,11 @@ class StreamTransport:
 
     def write_eof(self) -> None:
         """Our side is done."""
-        self.close()
+        stream = self._stream
+        if not self.is_closing() and not self._ended:
+            self._ended = True
+            stream.conn.send_data(stream, b"", END_STREAM)
+            stream.conn.touch()
 
     def pause_reading(self) -> None:
         """Give no more credit."""
@@ -48,12 +52,10 @@ class StreamTransport:
         return self._stream.id not in self._stream.conn.streams
 
     def close(self) -> None:
-        """End our side; the stream is over when the peer has ended its own."""
-        stream = self._stream
-        if not self.is_closing() and not self._ended:
-            self._ended = True
-            stream.conn.send_data(stream, b"", END_STREAM)
-            stream.conn.touch()
+        """End our side; the peer has to end its own soon."""
+        self.write_eof()
+        if not self.is_closing():
+            self._stream.linger()
 
     def abort(self) -> None:
         """Give the stream up."""

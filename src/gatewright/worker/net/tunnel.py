@@ -132,7 +132,7 @@ class Tunnel:
             return self.end(GOING_AWAY, "websocket.idle")
         self.client.transport.close()
         self.upstream.transport.close()
-        return None
+        return self._finish("")
 
     def _finish(self, reason: str) -> None:
         self.world.unwatch(self)
