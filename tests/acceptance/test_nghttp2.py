@@ -175,7 +175,7 @@ def test_many_streams(gate: Gateway, path: str, way: str) -> None:
     h2load(f"{url}/{path}", "-n", count, "-c", "5", "-m", "30")
 
 
-@pytest.mark.parametrize("options", [["-w", "1"], ["-w", "10", "-W", "12"], ["--h1"]], ids=" ".join)
+@pytest.mark.parametrize("options", [["-w", "4"], ["-w", "10", "-W", "12"], ["--h1"]], ids=" ".join)
 def test_many_streams_with_small_windows(gate: Gateway, options: list[str]) -> None:
     h2load(f"{gate.url}/plain/", "-n", "200", "-c", "2", "-m", "10", *options)
 
