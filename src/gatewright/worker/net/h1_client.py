@@ -175,7 +175,7 @@ class H1Client(asyncio.Protocol):
         """The request body is complete."""
         if self.chunked:
             self.out.append(write_end(trailers))
-        if self.exchange is not None:
+        if self.exchange is not None and self.state == HEAD:
             self._expect(self.exchange.timeouts.first_byte)
 
     def flush(self) -> None:
