@@ -36,6 +36,7 @@ def test_the_order() -> None:
         ("admission", "request_limits"),
         ("identify", "api_key"),
         ("identify", "basic"),
+        ("identify", "forward_auth"),
         ("limit", "rate_limit"),
         ("transform", "headers"),
     ]
