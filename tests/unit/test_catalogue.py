@@ -35,8 +35,8 @@ def test_the_order() -> None:
         ("admission", "ip_filter"),
         ("admission", "request_limits"),
         ("identify", "api_key"),
+        ("identify", "hmac"),
         ("identify", "basic"),
-        ("identify", "forward_auth"),
         ("limit", "rate_limit"),
         ("transform", "headers"),
     ]

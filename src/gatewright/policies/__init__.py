@@ -9,9 +9,9 @@ from typing import Any
 from gatewright.policies.api_key import ApiKey
 from gatewright.policies.basic import Basic
 from gatewright.policies.cors import Cors
-from gatewright.policies.forward_auth import ForwardAuth
 from gatewright.policies.grpc_web import GrpcWeb
 from gatewright.policies.headers import HeadersPolicy
+from gatewright.policies.hmac import Hmac
 from gatewright.policies.ip_filter import IpFilter
 from gatewright.policies.rate_limit import RateLimit
 from gatewright.policies.request_id import RequestId
@@ -29,8 +29,8 @@ BUILTIN: tuple[type[Policy[Any]], ...] = (
     RequestLimits,  # before anybody reads what may be too large
     # identify
     ApiKey,  # who calls: needed by all below; before the next ones because it costs the least
+    Hmac,  # behind keys: parsing and verifying costs more than a look-up
     Basic,  # behind keys: what it must verify the first time takes long
-    ForwardAuth,  # last of its stage: asking another service costs the most, and who is refused before it asks nobody
     # limit
     RateLimit,  # after identify: the key can be the consumer
     # transform

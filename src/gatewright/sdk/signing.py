@@ -14,7 +14,7 @@ from gatewright.sdk.exchange import Secret
 
 ALGORITHMS: Final = ("hmac-sha256", "rsa-v1_5-sha256", "rsa-pss-sha512", "ecdsa-p256-sha256", "ed25519")
 _LEAST_RSA: Final = 2048
-_MOST_RSA: Final = 8192
+_MOST_RSA: Final = 4096
 _HALF: Final = 32  # octets of each of the two numbers of an ECDSA signature with P-256
 
 
