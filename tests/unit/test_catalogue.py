@@ -37,6 +37,7 @@ def test_the_order() -> None:
         ("identify", "api_key"),
         ("identify", "hmac"),
         ("identify", "basic"),
+        ("identify", "forward_auth"),
         ("limit", "rate_limit"),
         ("transform", "headers"),
     ]

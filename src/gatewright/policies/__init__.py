@@ -9,6 +9,7 @@ from typing import Any
 from gatewright.policies.api_key import ApiKey
 from gatewright.policies.basic import Basic
 from gatewright.policies.cors import Cors
+from gatewright.policies.forward_auth import ForwardAuth
 from gatewright.policies.grpc_web import GrpcWeb
 from gatewright.policies.headers import HeadersPolicy
 from gatewright.policies.hmac import Hmac
@@ -31,6 +32,7 @@ BUILTIN: tuple[type[Policy[Any]], ...] = (
     ApiKey,  # who calls: needed by all below; before the next ones because it costs the least
     Hmac,  # behind keys: parsing and verifying costs more than a look-up
     Basic,  # behind keys: what it must verify the first time takes long
+    ForwardAuth,  # last of its stage: asking another service costs the most, and who is refused before it asks nobody
     # limit
     RateLimit,  # after identify: the key can be the consumer
     # transform
