@@ -12,8 +12,10 @@ from tests.h2.raw import (
     WINDOW_UPDATE,
     RawH2,
     RigLink,
+    block,
     data,
     headers,
+    literal,
     request,
     window_update,
 )
@@ -117,3 +119,15 @@ def test_requests_that_wait_are_not_given_to_a_connection_that_fails(rig: Rig) -
     another = script.accept((MAX_STREAMS, 1))
     another.send(headers(requests(another)[0].stream, OK))
     assert Answer(second).status == 200
+
+
+def test_what_a_connection_keeps_is_small_also_decoded(client: RawH2) -> None:
+    """One octet of a block stands for a field of 3,000."""
+    client.shake_hands()
+    head = block(request())
+    client.send(headers(1, head + literal(b"x-large", b"x" * 3_000, 0x40)))
+    reader = client.link.peer.transport._protocol.reader  # type: ignore[attr-defined]
+    for stream, section in ((3, b"\xbe" * 10), (5, b"\xbe"), (7, b"\xbe" * 10)):
+        client.send(headers(stream, head + section))
+    assert set(reader._sections) == {b"\xbe"}
+    assert set(reader._heads) == {head + b"\xbe"}

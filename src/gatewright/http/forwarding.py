@@ -37,6 +37,22 @@ OURS = _SAYS_OF_WAY | {b"host", b"client-cert", b"client-cert-chain"}
 #: What is never copied from the client's request.
 NOT_FORWARDED = HOP_BY_HOP | OURS
 
+#: What frames, routes, describes or authorises a message has to come before its body (RFC 9110 section 6.5.1): an
+#: endpoint that takes trailers for fields must not believe these.
+NOT_TRAILERS = NOT_FORWARDED | {
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"max-forwards",
+    b"set-cookie",
+    b"trailer",
+}
+
 #: Names that ``Connection`` may not remove: they frame or address the message, or are ours anyway.
 _NOT_REMOVABLE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 

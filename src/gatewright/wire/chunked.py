@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gatewright.errors import ProtocolError
+from gatewright.http.forwarding import NOT_TRAILERS
 from gatewright.http.headers import Pair
 from gatewright.wire.h1 import parse_fields
 
@@ -13,36 +14,6 @@ _HEX = b"0123456789abcdefABCDEF"
 _LONGEST_SIZE_LINE = 256  # size and extension; extensions are read and thrown away
 _MOST_EXTENSION_BYTES = 16 * 1024  # in one body: empty-handed senders of extensions are cut off
 _MOST_TRAILER_BYTES = 16 * 1024
-
-#: Trailer fields that would change framing, routing or identity are dropped (RFC 9110 section 6.5.1).
-_FORBIDDEN_TRAILERS = frozenset(
-    {
-        b"authorization",
-        b"cache-control",
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-range",
-        b"content-type",
-        b"cookie",
-        b"expect",
-        b"forwarded",
-        b"host",
-        b"keep-alive",
-        b"max-forwards",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"set-cookie",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
-    }
-)
 
 
 class ChunkedReader:
@@ -144,7 +115,7 @@ class ChunkedReader:
             self._buffer = data
             return
         fields, _ = parse_fields(data[:stop], 64)
-        self.trailers = tuple(pair for pair in fields if pair[0] not in _FORBIDDEN_TRAILERS)
+        self.trailers = tuple(pair for pair in fields if pair[0] not in NOT_TRAILERS)
         self.done = True
         self.rest = data[stop + 4 :]
 

@@ -119,6 +119,8 @@ def test_trailers_that_would_change_the_message_are_dropped() -> None:
     """RFC 9110 section 6.5.1."""
     _, reader = read([b"0\r\nContent-Length: 1\r\nHost: x\r\nX-Sum: 1\r\nauthorization: y\r\n\r\nrest"])
     assert (reader.trailers, reader.rest) == (((b"x-sum", b"1"),), b"rest")
+    _, reader = read([b"0\r\nClient-Cert: :AA==:\r\ncookie: a=b\r\nx-forwarded-for: 1.1.1.1\r\n\r\n"])
+    assert reader.trailers == ()
 
 
 def test_an_empty_piece_is_no_chunk() -> None:

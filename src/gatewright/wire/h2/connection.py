@@ -24,7 +24,7 @@ _PLAIN_HEADERS = END_HEADERS | PADDED | frames.PRIORITY_FLAG
 _MOST_CONTINUATIONS = 8
 #: Seconds. A stream that is reset later has been used; and there can only be so many at a time.
 _RAPID = 1.0
-#: Each of them may concern all streams.
+#: In one frame; there are not a dozen.
 _MOST_SETTINGS = 32
 #: Streams that we have reset and whose last frames may still be on the way.
 _MOST_REMEMBERED = 256
@@ -268,15 +268,17 @@ class H2Connection(Sender[S]):
         # Before what the new values let go: only behind it the peer goes by them.
         self.out.append(frames.SETTINGS_ACK)
         self.touch()
+        before = self.peer_window
         for at in range(0, len(payload), 6):
             self._setting(int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
+        if self.peer_window != before:
+            self._change_windows(self.peer_window - before)
         return None
 
     def _setting(self, name: int, value: int) -> None:
         if name == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 raise H2Error(errors.FLOW_CONTROL_ERROR, "the initial window is too large")
-            self._change_windows(value - self.peer_window)
             self.peer_window = value
         elif name == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
@@ -292,7 +294,10 @@ class H2Connection(Sender[S]):
             self.on_setting(name, value)
 
     def _change_windows(self, change: int) -> None:
-        """The initial window applies to streams that are open; theirs may become negative (section 6.9.2)."""
+        """The initial window applies to streams that are open; theirs may become negative (section 6.9.2).
+
+        Once for each frame, whatever stands in it again and again: it concerns all streams.
+        """
         for stream in tuple(self.streams.values()):
             stream.send_window += change
             if stream.send_window > frames.LARGEST_WINDOW:

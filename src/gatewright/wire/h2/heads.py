@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatewright.errors import ProtocolError
 from gatewright.http.fields import kind_of_call
-from gatewright.http.forwarding import HOP_BY_HOP, NOT_FORWARDED
+from gatewright.http.forwarding import HOP_BY_HOP, NOT_FORWARDED, NOT_TRAILERS
 from gatewright.http.headers import VALUE_OCTETS, Fields, Headers, Pair
 from gatewright.http.target import parse_authority
 from gatewright.wire.h1 import CHUNKED, UNTIL_CLOSE, read_request_line
@@ -186,10 +186,6 @@ def read_trailers(pairs: list[Pair]) -> tuple[Pair, ...]:
     """Trailers: checked, without what may not stand there (RFC 9110 section 6.5.1)."""
     check_fields(pairs)
     return tuple(pair for pair in pairs if pair[0] not in NOT_TRAILERS)
-
-
-#: What frames, routes or authorises a message has to come before its body.
-NOT_TRAILERS = NOT_FORWARDED | {b"content-length", b"authorization", b"set-cookie", b"content-encoding", b"trailer"}
 
 
 def _length(index: dict[bytes, bytes], otherwise: int) -> int:

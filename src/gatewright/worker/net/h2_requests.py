@@ -25,6 +25,8 @@ V = TypeVar("V")
 #: Heads kept for each connection, and the longest block that is.
 _MOST_HEADS = 16
 _LONGEST_BLOCK = 2048
+#: Octets of the longest section that is kept, decoded: one octet of a block may stand for 4 KB.
+_LARGEST_SECTION = 8192
 
 
 class RequestSeen:
@@ -99,10 +101,10 @@ class Requests:
         fields = self._sections.get(section)
         if fields is None:
             fields = self._section(decoder.decode_from(block, at), runtime)
-        if decoder.generation != self._generation:
-            self._forget(runtime)
-        elif len(section) <= _LONGEST_BLOCK:
-            _keep(self._sections, section, fields)
+            if decoder.generation != self._generation:
+                self._forget(runtime)
+            elif _is_small(section, fields):
+                _keep(self._sections, section, fields)
         self.call = fields.call
         line = RequestLine(pseudo, fields)
         if len(line.target) > runtime.spec.limits.target_bytes:
@@ -110,7 +112,7 @@ class Requests:
         if fields.expects and fields.index[b"expect"].lower() != b"100-continue":
             raise ProtocolError("request.expectation", 417)
         seen = RequestSeen(line, fields, self._way(line, fields, runtime, peer, scheme))
-        if decoder.generation == before and len(block) <= _LONGEST_BLOCK:
+        if decoder.generation == before and len(block) <= _LONGEST_BLOCK and section in self._sections:
             _keep(self._heads, block, seen)
         return seen
 
@@ -143,6 +145,11 @@ class Requests:
         """Whether the last origin is that of these fields too."""
         old = self._origin_fields
         return fields is old or (old is not None and same_way(old, fields))
+
+
+def _is_small(section: bytes, fields: H2RequestFields) -> bool:
+    """Whether a section is worth keeping, coded and decoded."""
+    return len(section) <= _LONGEST_BLOCK and sum([len(value) for _, value in fields.pairs]) <= _LARGEST_SECTION
 
 
 def _keep(kept: dict[bytes, V], key: bytes, value: V) -> None:

@@ -195,6 +195,21 @@ def test_what_waits_of_a_large_piece_is_not_copied_for_each_frame() -> None:
     assert len(rest) == 1_000_000 - 65_535
 
 
+def test_of_windows_that_are_set_twice_in_a_frame_the_last_counts() -> None:
+    one = Side()
+    ready(one, frames.window_update(0, 100_000))
+    stream = one.open(1)
+    one.send_data(stream, bytes(70_000), 0)
+    one.out = []
+    large = frames.INITIAL_WINDOW_SIZE.to_bytes(2, "big") + (200_000).to_bytes(4, "big")
+    small = frames.INITIAL_WINDOW_SIZE.to_bytes(2, "big") + (10).to_bytes(4, "big")
+    one.feed(frames.frame_head(frames.SETTINGS, 0, 0, 12) + large + small)
+    assert one.out == [frames.SETTINGS_ACK]
+    assert stream.send_window == 10 - 65_535
+    one.feed(frames.window_update(1, 100_000))
+    assert stream.waiting is None
+
+
 def test_the_window_of_the_connection_is_shared_in_turns() -> None:
     one = Side()
     ready(one, b"")  # the connection's window is the default, the streams' are too

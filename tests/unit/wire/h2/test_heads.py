@@ -180,5 +180,6 @@ def test_lines_and_trailers() -> None:
     ]  # fmt: skip
     assert decoded(heads.pack_trailers(((b"grpc-status", b"0"), (b"content-length", b"1")))) == [(b"grpc-status", b"0")]
     assert heads.read_trailers([(b"x", b"1"), (b"set-cookie", b"a=b")]) == ((b"x", b"1"),)
+    assert heads.read_trailers([(b"client-cert", b":AA==:"), (b"cookie", b"a=b"), (b"content-type", b"x/y")]) == ()
     with pytest.raises(Malformed):
         heads.read_trailers([(b":status", b"200")])
