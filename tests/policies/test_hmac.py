@@ -307,6 +307,7 @@ def test_optional(signed: Any, exchange: Any) -> None:
         (b"md5=:AAAA:", None),  # says nothing, and nothing had to be said
         (b"sha-256=AAAA", "malformed"),
         (b"sha-256", "malformed"),
+        (b"sha-256=:" + b"A" * 9000 + b":", "malformed"),
     ],
 )
 def test_digests_without_a_body(signed: Any, exchange: Any, digest: bytes | None, reason: str | None) -> None:

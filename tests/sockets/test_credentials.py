@@ -98,3 +98,28 @@ async def test_others_are_served_while_passwords_are_verified(monkeypatch: Any) 
             go.set()
             assert (await first.response()).status == 401
         assert not server.bugs
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("http", ["--http1.1", "--http2-prior-knowledge"])
+async def test_signing_for_both_versions_with_curl(http: str) -> None:
+    code: dict[str, Any] = {}
+    exec(block("hmac", "python"), code)  # our own page
+    async with origins.echo() as origin, DataPlaneServer(configuration("hmac", origin)) as server:
+        for path, body, expected in (
+            ("/orders/1?a=%20b&c", BODY, b"200"),
+            ("/orders/2", b"", b"200"),
+            ("/orders/3", b"x" * 200_000, b"200"),
+            ("/orders/4", b"", b"401"),
+        ):
+            url = server.url + path
+            headers = code["sign"]("POST", url, body, "acme-1", b"a-secret-of-at-least-16-bytes")
+            if expected != b"200":
+                url += "0"
+            fields = [option for pair in headers.items() for option in ("-H", ": ".join(pair))]
+            options = ("-s", "-o", "/dev/null", "-w", "%{http_code}", http, "--data-binary", "@-", *fields, url)
+            pipe = asyncio.subprocess.PIPE
+            curl = await asyncio.create_subprocess_exec("curl", *options, stdin=pipe, stdout=pipe)
+            assert (await curl.communicate(body))[0] == expected
+        assert [len(seen.body) for seen in origin.requests] == [len(BODY), 0, 200_000]
+        assert not server.bugs

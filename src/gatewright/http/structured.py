@@ -206,12 +206,12 @@ def _unquoted(found: re.Match[bytes]) -> bytes:
 
 def write_parameters(parameters: Parameters) -> bytes:
     """Parameters in canonical form (section 4.1.1.2)."""
-    out = b""
+    out = []
     for key, value in parameters.items():
-        out += b";" + key.encode()
+        out.append(b";" + key.encode())
         if value is not True:
-            out += b"=" + write_bare(value)
-    return out
+            out.append(b"=" + write_bare(value))
+    return b"".join(out)
 
 
 def write_bare(value: Bare) -> bytes:
