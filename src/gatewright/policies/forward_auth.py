@@ -27,6 +27,7 @@ from gatewright.sdk import (
     ServiceSpec,
     ServiceUrl,
 )
+from gatewright.sdk.files import CertificatesFile
 from gatewright.sdk.types import Duration, HeaderName, HeaderValue, Size
 
 _COPIES: Final = "forward_auth.copies"
@@ -62,6 +63,8 @@ class ForwardAuthConfig(PolicyConfig):
     """Fields of an answer of 2xx that go upstream. What the client has sent under these names never does."""
     copy_to_client: tuple[HeaderName, ...] = ()
     """Fields of any answer that go back to the client, such as `set-cookie`."""
+    ca: CertificatesFile = ""
+    """Authorities that certify the service, instead of those that the system trusts: a PEM file."""
     timeout: Annotated[Duration, Field(gt=0)] = 2.0
     """How long the answer may take."""
     max_body: Size = 64 * 1024
@@ -101,7 +104,7 @@ class ForwardAuth(Policy[ForwardAuthConfig]):
     @classmethod
     def services(cls, config: ForwardAuthConfig) -> Sequence[ServiceSpec]:
         """The one that decides."""
-        return (ServiceSpec(config.url, config.timeout, config.max_body),)
+        return (ServiceSpec(config.url, config.timeout, config.max_body, ca=config.ca),)
 
     def on_request(self, ex: ExchangeView) -> Outcome:
         """Ask, and wait for the answer."""

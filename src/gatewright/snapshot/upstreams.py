@@ -16,6 +16,7 @@ from gatewright.snapshot import model
 from gatewright.snapshot.services import upstream_name
 from gatewright.snapshot.unavailable import refuse_in_upstream
 from gatewright.snapshot.upstream_tls import resolve_tls
+from gatewright.tls.certificates import read_chain
 
 #: Type of an active check → keys that it does not look at.
 _MEANINGLESS: Final = {
@@ -68,8 +69,15 @@ class Upstreams:
         )
 
     def service(self, spec: ServiceSpec) -> model.Upstream:
-        """What stands for a service that policies ask. Raises ValueError for a URL that leads nowhere."""
+        """What stands for a service that policies ask.
+
+        Raises:
+            ValueError: The URL leads nowhere (PydanticCustomError).
+            CertificateError: The authorities cannot be used.
+        """
         url = parse_url(split_url(spec.url)[0])
+        if spec.ca:
+            read_chain(spec.ca)
         return model.Upstream(
             name=upstream_name(spec),
             endpoints=tuple(self._resolved(written.Endpoint(url=url))),

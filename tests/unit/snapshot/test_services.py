@@ -8,6 +8,7 @@ import pytest
 from gatewright.sdk import ServiceSpec
 from gatewright.snapshot import model
 from gatewright.snapshot.services import spec_of, upstream_name
+from gatewright.testing.certs import Authority
 
 ROUTES = """
 upstreams: {{a: {{endpoints: [http://127.0.0.1:1]}}}}
@@ -77,6 +78,34 @@ def test_bad_urls_are_shown_at_their_place(build: Any, url: str, message: str) -
     problems = build.errors(ROUTES.format("http://auth", url))
     assert [(problem.line, message in problem.message) for problem in problems] == [(6, True)]
     assert problems[0].column == ROUTES.format("http://auth", url).splitlines()[4].index('"' + url) + 1
+
+
+def test_authorities_of_ones_own(build: Any, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    text = ROUTES.format("https://127.0.0.1", "https://127.0.0.1").replace(
+        '1"}', f'1", ca: {authority.ca_path.name}}}', 1
+    )
+    built = build(text)
+    first, second = services(built).values()
+    assert first.tls == model.UpstreamTls(ca=authority.ca_path.read_text())
+    assert (first.name == second.name, second.tls) == (False, model.UpstreamTls())
+    assert authority.ca_path in built.files
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read"),
+        ("hello", "there is no certificate in"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate"),
+    ],
+)
+def test_authorities_that_cannot_be_used(build: Any, tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        Path(tmp_path, "ca.pem").write_text(content)
+    text = ROUTES.format("https://127.0.0.1", "https://127.0.0.1").replace('1"}', '1", ca: ca.pem}', 1)
+    (problem,) = build.errors(text)
+    assert (problem.line, message in problem.message) == (5, True)
 
 
 PLUGIN = '''
