@@ -11,6 +11,7 @@ from tests.h2.raw import (
     END_STREAM,
     INITIAL_WINDOW,
     NO_ERROR,
+    REFUSED_STREAM,
     RST_STREAM,
     RawH2,
     RigLink,
@@ -155,3 +156,34 @@ def test_a_slow_client_changes_no_time_of_what_has_not_been_answered(rig: Rig, p
     head = client.head(1)
     assert head is not None
     assert head.status == 504
+
+
+def test_a_tunnel_takes_no_trailers(rig: Rig) -> None:
+    """RFC 9113 section 8.5: a stream error, and the client hears of the end."""
+    script = Script(rig)
+    client = script.ask(UPGRADE)
+    endpoint = script.accept((ENABLE_CONNECT, 1))
+    stream = requests(endpoint)[0].stream
+    endpoint.send(headers(stream, ((b":status", b"200"),), END_HEADERS))
+    assert client.received.startswith(b"HTTP/1.1 101 ")
+    endpoint.send(headers(stream, ((b"x", b"y"),)))
+    rig.settle()
+    assert client.closed
+    endpoint.read()
+    assert endpoint.of(RST_STREAM, stream)
+
+
+def test_a_request_that_comes_when_we_leave_costs_the_others_nothing(rig: Rig) -> None:
+    client = client_of(rig)
+    client.shake_hands()
+    client.send(headers(1, request()))
+    client.link.peer.transport._protocol.drain(new_too=True)  # type: ignore[attr-defined]
+    rig.advance(1.2)
+    client.send(headers(3, request(method=b"POST"), END_HEADERS), data(3, b"x", 0), headers(3, ((b"x", b"y"),)))
+    client.read()
+    refused = client.reset(3)
+    assert refused is not None
+    assert refused.code == REFUSED_STREAM
+    rig.origin("a").accept().send(OK % 2 + b"ok")
+    client.until(lambda: client.ended(1))
+    assert client.body(1) == b"ok"

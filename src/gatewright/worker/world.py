@@ -131,7 +131,10 @@ class World:
     def _write(self) -> None:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            connection.write()
+            try:
+                connection.write()
+            except Exception as bug:  # noqa: BLE001 - a bug of ours must not keep the others waiting
+                self.bug("writing", bug)
 
     def log_to(self, append: Callable[[Exchange], None] | None, flush: Callable[[], None] | None) -> None:
         """Where access records go from now on."""

@@ -236,3 +236,15 @@ def test_request_ids_are_unique_and_printable(still: World) -> None:
     assert {len(each) for each in found} == {20}
     still._id_count = 0xFFFFFFFF
     assert still.new_id().endswith(b"00000000")
+
+
+async def test_a_bug_in_writing_does_not_keep_the_others_waiting(world: World, messages: list[Any]) -> None:
+    written = asyncio.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    world.write_soon(types.SimpleNamespace(write=fail))
+    world.write_soon(types.SimpleNamespace(write=written.set))
+    await asyncio.wait_for(written.wait(), 5.0)
+    assert any(isinstance(message, Log) and message.event == "worker.bug" for message in messages)

@@ -271,7 +271,7 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
                 if len(self.trailers) >= _MOST_HEADS:
                     self.trailers.clear()
                 self.trailers[block] = trailers
-        if not end or call.left > 0:
+        if not end or call.left > 0 or call.tunnel is not None:
             raise Malformed("trailers that do not end the message")
         call.remote_done = True
         call.finish(trailers)

@@ -221,7 +221,8 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         """A new stream, if the connection takes one more."""
         if self.state == LEAVING:
             self._chatter()
-            return None  # the client knows that nobody has looked at this one
+            self.reset(stream_id, errors.REFUSED_STREAM)  # the client may not know yet that we go away
+            return None
         if len(self.streams) >= self.most_streams:
             self._too_many(stream_id)
             return None
@@ -263,7 +264,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         if stream.remote_done:
             self._skip(block)
             return self.stream_error(stream.id, errors.STREAM_CLOSED)
-        if not end or stream.left > 0:
+        if not end or stream.left > 0 or stream.tunnelled is not None:
             self._skip(block)
             return self.stream_error(stream.id, errors.PROTOCOL_ERROR)
         stream.remote_done = True

@@ -162,8 +162,8 @@ class H2Stream(Stream):
 
     def send_informational(self, status: int, fields: Fields) -> None:
         """Pass a 1xx response on."""
-        block = STATUS[status] + pack(Headers(fields))
-        self.conn.send_headers(self.id, block, 0)
+        if self.id in self.conn.streams:
+            self.conn.send_headers(self.id, STATUS[status] + pack(Headers(fields)), 0)
 
     def send_head(self, response: ResponseHead, framing: int) -> None:
         """Begin the final response. Hot."""
