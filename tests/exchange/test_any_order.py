@@ -27,10 +27,14 @@ REQUESTS = (
     b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
     b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n",
     b"POST /wait HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab",
+    b"GET /ask HTTP/1.1\r\nhost: x\r\ncookie: a=1\r\n\r\n",
+    b"POST /ask HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab",
     b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
     b"GET /none\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
 )
 MORE = (b"cd", b"2\r\ncd\r\n0\r\n\r\n", b"0\r\n\r\n", b"x" * 70_000, b"\x81\x80\0\0\0\0", REQUESTS[0])
+ORIGINS = ("a", "b", "f", "auth")
+ASKS = {"forward_auth": {"url": "http://auth", "copy_to_client": ["x-a"]}}
 RESPONSES = (
     b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab",
     b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab",
@@ -84,6 +88,7 @@ class AnyOrder(RuleBasedStateMachine):
         retries = model.Retries(attempts=attempts, on=("connect", "reset", "timeout", "503"))
         self.rig.apply(
             route("wait", "/wait", to="u", timeout=timeout, retries=retries, policies={"wait": {}}),
+            route("ask", "/ask", to="u", timeout=timeout, retries=retries, policies=ASKS),
             route("all", to="u", timeout=timeout, retries=retries, websocket_idle=5.0),
             upstream("u", "a", "b", failover="f", pool=model.Pool(max_connections=2, wait_timeout=2.0)),
             upstream("f"),
@@ -104,7 +109,7 @@ class AnyOrder(RuleBasedStateMachine):
         client = self.rig.client()
         self.clients = [*self.clients, client][-4:]
         client.send(request)
-        for name in "abf" if accept else "":
+        for name in ORIGINS if accept else ():
             while self.rig.origin(name).waiting:
                 origin = self.rig.origin(name).accept()
                 for response in responses:
@@ -120,7 +125,7 @@ class AnyOrder(RuleBasedStateMachine):
     def client_does(self, data: st.DataObject, how: str) -> None:
         getattr(data.draw(st.sampled_from(self.clients)), how)()
 
-    @rule(name=st.sampled_from("abf"), accept=st.booleans())
+    @rule(name=st.sampled_from(ORIGINS), accept=st.booleans())
     def origin_answers_the_connection(self, name: str, accept: bool) -> None:
         origin = self.rig.origin(name)
         if origin.waiting:
@@ -129,14 +134,16 @@ class AnyOrder(RuleBasedStateMachine):
             else:
                 origin.refuse()
 
-    @rule(name=st.sampled_from("abf"), text=st.sampled_from(RESPONSES), data=st.data())
+    @rule(name=st.sampled_from(ORIGINS), text=st.sampled_from(RESPONSES), data=st.data())
     def origin_sends(self, name: str, text: bytes, data: st.DataObject) -> None:
         peers = self.rig.origin(name).connections
         if peers:
             data.draw(st.sampled_from(peers[-4:])).send(text)
 
     @rule(
-        name=st.sampled_from("abf"), how=st.sampled_from(["end", "reset", "close", "stall", "unstall"]), data=st.data()
+        name=st.sampled_from(ORIGINS),
+        how=st.sampled_from(["end", "reset", "close", "stall", "unstall"]),
+        data=st.data(),
     )
     def origin_does(self, name: str, how: str, data: st.DataObject) -> None:
         peers = self.rig.origin(name).connections
@@ -178,7 +185,7 @@ class AnyOrder(RuleBasedStateMachine):
                 client.reset()
         while Wait.waits:
             Wait.waits.pop().complete()
-        for name in "abf":
+        for name in ORIGINS:
             while self.rig.origin(name).waiting:
                 self.rig.origin(name).refuse()
         self.rig.advance(10)
