@@ -45,7 +45,9 @@ class BasicCredential(Model):
 
     username: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_user_name)]
     """Name of the user."""
-    password: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_password)] | None = None
+    password: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_password)] | None = Field(
+        default=None, repr=False
+    )
     """The password in clear; only a hash of it is kept."""
     password_hash: Annotated[str, Field(max_length=512), AfterValidator(_password_hash)] | None = None
     """Hash of the password: `$argon2id$…`, `$scrypt$…` or `$pbkdf2-sha256$…`."""
@@ -60,9 +62,9 @@ class HmacCredential(Model):
 
     key_id: KeyId
     """Name of the key, as signatures say it in `keyid`."""
-    secret: Annotated[str, Field(min_length=16, max_length=4096)] | None = None
+    secret: Annotated[str, Field(min_length=16, max_length=4096)] | None = Field(default=None, repr=False)
     """The secret, as text; 32 random characters or more are good."""
-    secret_base64: Annotated[str, Field(max_length=8192)] | None = None
+    secret_base64: Annotated[str, Field(max_length=8192)] | None = Field(default=None, repr=False)
     """The secret, in Base64."""
 
 

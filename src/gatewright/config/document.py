@@ -13,8 +13,9 @@ from gatewright.errors import Problem
 
 MOST_PROBLEMS: Final = 1000
 
+_KEPT_BACK: Final = r"(?:api_key|token|(?:password|secret)(?:_hash|_base64)?|[a-z_]+_(?:secret|password|token))"
 _SECRET_VALUE: Final = re.compile(
-    r"""\b((?:api_key|token|(?:password|secret)(?:_hash|_base64)?|[a-z_]+_(?:secret|password|token))["']?\s*[:=]\s*)"""
+    rf"""\b({_KEPT_BACK}["']?\s*[:=]\s*)"""
     r"""(?!["']?\$\{|[{\[&*|>])("(?:[^"\\]|\\.)*"|'[^']*'|[^,}\]\#\s]+)"""
 )
 
@@ -24,6 +25,11 @@ def suggestion(word: str, choices: list[str]) -> str:
     lowered = {choice.lower(): choice for choice in choices}
     found = get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6 if len(word) > 5 else 0.72)
     return f"did you mean '{lowered[found[0]]}'?" if found else ""
+
+
+def is_secret(path: Path) -> bool:
+    """Whether the value there is one that no report shows."""
+    return bool(path) and re.fullmatch(_KEPT_BACK, str(path[-1])) is not None
 
 
 def written_path(path: Path) -> str:

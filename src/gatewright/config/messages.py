@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gatewright.config.document import Document, suggestion
+from gatewright.config.document import Document, is_secret, suggestion
 from gatewright.config.tree import Mapping, Node, Path, Scalar, Sequence
 
 _KINDS: Final = {
@@ -148,7 +148,7 @@ def _hint(document: Document, kind: str, context: dict[str, Any], value: object,
         return suggestion(str(value), choices)
     node = document.node(path)
     if kind == "string_type" and isinstance(node, Scalar):
-        return f'put it in quotes: "{node.text}"'
+        return "put it in quotes" if is_secret(path) else f'put it in quotes: "{node.text}"'
     if kind in ("list_type", "tuple_type", "set_type", "frozen_set_type"):
         if isinstance(node, Scalar) and len(node.text) <= 40:
             return f"write [{node.text}]"

@@ -23,3 +23,12 @@ def test_a_digest_has_its_length() -> None:
 def test_a_key_is_not_empty() -> None:
     with pytest.raises(ValidationError, match="at least 1 character"):
         Credential(api_key="")
+
+
+def test_secrets_are_not_printed() -> None:
+    written = [
+        {"basic": {"username": "ann", "password": "never-show-this"}},
+        {"hmac": {"key_id": "k", "secret": "never-show-this-one"}},
+        {"hmac": {"key_id": "k", "secret_base64": "never-show-this-one"}},
+    ]
+    assert "never" not in repr(Consumer.model_validate({"name": "a", "credentials": written}))
