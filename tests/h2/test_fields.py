@@ -177,3 +177,22 @@ def test_an_interim_response_has_the_same_rules(rig: Rig) -> None:
     peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
     client.read()
     assert client.ended(1)
+
+
+@pytest.mark.parametrize("version", ["http1", "h2"])
+def test_an_interim_response_has_no_length(rig: Rig, version: str) -> None:
+    """RFC 9110 section 8.6: whoever believed it would take the response behind it for a body."""
+    rig.apply(route("all", to="a"), upstream("a", passive=None), listener())
+    peer = rig.client()
+    if version == "h2":
+        client = RawH2(RigLink(rig, peer))
+        client.shake_hands()
+        client.send(headers(1, request()))
+    else:
+        peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    rig.origin("a").accept().send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\ncontent-length: 5\r\n\r\n")
+    if version == "h2":
+        client.read()
+        assert client.seen[-1].fields == ((b":status", b"103"), (b"link", b"</a>"))
+    else:
+        assert peer.received == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: its response is not. LINGER: answered and closing, what still comes is thrown away.
 HEAD, BODY, BUSY, TUNNEL, LINGER, CLOSED = range(6)
 
+_LENGTH = frozenset({b"content-length"})  # which a 1xx response must not have (RFC 9110 section 8.6)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -50,7 +51,7 @@ class ResponseWriter(asyncio.Protocol):
         if status == 100 and not fields.pairs:
             self.transport.write(_CONTINUE)
             return
-        self.transport.write(STATUS_LINE[status] + fields.block(fields.not_forwarded) + b"\r\n")
+        self.transport.write(STATUS_LINE[status] + fields.block(fields.not_forwarded | _LENGTH) + b"\r\n")
 
     def send_head(self, response: ResponseHead, framing: int) -> None:
         """Begin the final response. Hot."""

@@ -163,7 +163,9 @@ class H2Stream(Stream):
     def send_informational(self, status: int, fields: Fields) -> None:
         """Pass a 1xx response on."""
         if self.id in self.conn.streams:
-            self.conn.send_headers(self.id, STATUS[status] + pack(Headers(fields)), 0)
+            headers = Headers(fields)
+            headers.drop(b"content-length")
+            self.conn.send_headers(self.id, STATUS[status] + pack(headers), 0)
 
     def send_head(self, response: ResponseHead, framing: int) -> None:
         """Begin the final response. Hot."""
