@@ -114,8 +114,8 @@ class ForwardAuth(Policy[ForwardAuthConfig]):
     async def _ask(self, ex: ExchangeView) -> Reply | None:
         question = self._question(ex)
         headers = ex.request.headers
-        for name in self._to_upstream:
-            headers.drop(name)
+        if self._to_upstream:
+            _forget(headers, self._to_upstream)
         try:
             answer = await self._service.ask(b"GET", b"", question)
         except ServiceError:
@@ -172,6 +172,12 @@ def _names(given: Sequence[str], option: str, refused: frozenset[bytes]) -> tupl
             raise InvalidPolicy(f"the gateway itself says what stands in '{given[index]}'", place)
         check_field(name, b"")
     return names
+
+
+def _forget(headers: Headers, names: Sequence[bytes]) -> None:
+    """Drop the client's own, also under names that CGI, and so many an upstream, takes for the same: ``x_user``."""
+    for name in {name for name, _ in headers if name.replace(b"_", b"-") in names}:
+        headers.drop(name)
 
 
 def _chosen(headers: Headers, names: Sequence[bytes]) -> list[Pair]:

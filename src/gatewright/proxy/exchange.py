@@ -55,7 +55,7 @@ class Exchange:
         "released", "reply", "reply_body", "request", "request_id", "response", "response_started",
         "response_trailers", "resume_at", "retries", "route", "started", "status", "task", "timeouts", "total",
         "tried", "tries", "try_started", "upstream", "upstream_name", "upstream_seconds", "vars", "wait_until",
-        "world",
+        "waited", "world",
     )  # fmt: skip
 
     #: Name of the status that a gRPC call has ended with; empty for everything else.
@@ -102,6 +102,8 @@ class Exchange:
         self.released = True
         self.tried: tuple[Endpoint, ...] = ()
         self.tries = 0
+        #: A policy has waited: the first try begins later than the exchange.
+        self.waited = False
         self.upstream_seconds = -1.0
         self.queued: Pool | None = None
         self.task: Timer | None = None
@@ -211,7 +213,7 @@ class Exchange:
     def pick(self) -> None:
         """Choose an endpoint, for each try, and take an idle connection or wait for one."""
         upstream = self.upstream
-        self.try_started = now = self.world.clock() if self.tries else self.started
+        self.try_started = now = self.world.clock() if self.tries or self.waited else self.started
         endpoint = upstream.pick(self, now, self.tried)  # type: ignore[union-attr]
         if endpoint is None:
             return failures.no_endpoint(self, now)
@@ -442,6 +444,7 @@ class Exchange:
     def wait(self, awaitable: Awaitable[Any], step: Callable[[int], None], i: int) -> None:
         """Go on with ``step(i)`` when ``awaitable`` is done. The only place where a request costs a Task."""
         self.resume_at = (step, i)
+        self.waited = True
         self.task = self.world.wait(awaitable, self._resume)
 
     def _resume(self, result: Any, error: BaseException | None) -> None:

@@ -291,6 +291,15 @@ def test_a_question_survives_that_nobody_asks_any_more(rig: Rig, asks: Serve) ->
     finish(rig, client)
 
 
+def test_the_time_of_the_question_is_not_the_endpoints(rig: Rig, asks: Serve) -> None:
+    client = asks()
+    rig.advance(1.0)
+    rig.origin("auth").accept().send(OK)
+    rig.advance(0.25)
+    finish(rig, client)
+    assert rig.records[0].upstream_seconds == pytest.approx(0.25)
+
+
 def test_a_service_that_fails_is_left_alone(rig: Rig, asks: Serve) -> None:
     client = asks()
     for _ in range(5):
