@@ -112,6 +112,7 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
                 detail += "; it may want a certificate of ours"
             self.world.note("upstream.protocol", endpoint=self.pool.endpoint.key, detail=detail)
         self._gone(ports.PROTOCOL if refusal is None else ports.TLS)
+        self.world.unwatch(self)  # the ends of calls may have asked for time
 
     def _gone(self, condition: str) -> None:
         """Tell the pool and the exchanges, once. ``condition``: why, where the connection never got ready."""

@@ -119,9 +119,9 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whoever's doing."""
         self.state = CLOSED
-        self.world.unwatch(self)
         self.listener.closed(self)
         self._end_streams()
+        self.world.unwatch(self)  # last: the ends of streams may have asked for time
 
     def eof_received(self) -> bool:
         """The client will send no more. Mostly it is gone, but it may also wait for its answers.
