@@ -14,7 +14,7 @@ from gatewright.sdk.policy import (
     Policy,
     PolicyConfig,
 )
-from gatewright.sdk.service import Service, ServiceSpec, ServiceUrl
+from gatewright.sdk.service import Flights, Service, ServiceSpec, ServiceUrl
 
 __all__ = [
     "CREDENTIAL",
@@ -27,6 +27,7 @@ __all__ = [
     "ExchangeView",
     "Expression",
     "Fields",
+    "Flights",
     "Headers",
     "InvalidPolicy",
     "Limiter",

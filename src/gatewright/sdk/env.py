@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gatewright.clock import Clock
 from gatewright.sdk.exchange import Consumer, Secret
-from gatewright.sdk.service import Service, ServiceSpec
+from gatewright.sdk.service import Flights, Service, ServiceSpec
 
 
 class Counter(Protocol):
@@ -84,6 +84,9 @@ class Env(Protocol):
 
         Raises ValueError for another one.
         """
+
+    def flights(self, name: str) -> Flights:
+        """Questions under way; the same ones for all policies of this worker that give the same name."""
 
     def report(self, event: str, **fields: str) -> None:
         """Write a warning to the error log. For rare things: what happens with every request is to be counted."""

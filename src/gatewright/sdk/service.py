@@ -20,9 +20,9 @@ connections there are to be, and :meth:`gatewright.sdk.Env.service` gives the po
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 from pydantic import AfterValidator, WithJsonSchema
 
@@ -92,6 +92,17 @@ class ServiceSpec:
     max_body: int = MOST_BYTES
     repeatable: bool = False
     ca: str = ""
+
+
+class Flights(Protocol):
+    """Questions under way: who wants to know the same waits for the same answer."""
+
+    def join(self, key: bytes, ask: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """Await ``ask()``, or what it comes to for the one who is asking with this key already.
+
+        What it raises is raised for all. When the one who asks is given up, because its client has gone, one of those
+        who wait asks anew.
+        """
 
 
 class Service(Protocol):

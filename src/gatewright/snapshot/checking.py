@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from gatewright.clock import Clock, ManualClock
 from gatewright.config.document import Document
@@ -14,7 +15,7 @@ from gatewright.proxy.memory import Memory
 from gatewright.proxy.record import CacheStats
 from gatewright.sdk.env import Counter, Expression, Limiter
 from gatewright.sdk.exchange import Consumer, Secret
-from gatewright.sdk.service import Service, ServiceSpec
+from gatewright.sdk.service import Flights, Service, ServiceSpec
 from gatewright.snapshot.services import spec_of, upstream_name
 
 
@@ -62,6 +63,16 @@ class CheckService:
         raise ServiceError("upstream.none")
 
 
+class CheckFlights:
+    """Nobody asks at the same time."""
+
+    __slots__ = ()
+
+    async def join(self, key: bytes, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask."""
+        return await ask()
+
+
 class CheckEnv:
     """An :class:`gatewright.sdk.env.Env` without anything behind it."""
 
@@ -92,6 +103,10 @@ class CheckEnv:
         """One that does not answer."""
         upstream_name(spec_of(service))
         return CheckService()
+
+    def flights(self, name: str) -> Flights:
+        """Nobody asks at the same time."""
+        return CheckFlights()
 
     def report(self, event: str, **fields: str) -> None:
         """Nothing is written."""

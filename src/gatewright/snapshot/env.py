@@ -13,7 +13,7 @@ from gatewright.proxy.record import WorkerStats
 from gatewright.proxy.shared import SharedTable
 from gatewright.sdk.env import Counter, Expression, Limiter
 from gatewright.sdk.exchange import Consumer, Secret
-from gatewright.sdk.service import Service, ServiceSpec
+from gatewright.sdk.service import Flights, Service, ServiceSpec
 from gatewright.snapshot.model import Snapshot
 from gatewright.snapshot.services import Services
 
@@ -137,6 +137,12 @@ class PolicyEnv:
         if self._services is None:
             raise ValueError("nobody can be asked here")
         return self._services.of(service)
+
+    def flights(self, name: str) -> Flights:
+        """Questions under way."""
+        if self._services is None:
+            raise ValueError("nobody can be asked here")
+        return self._services.flights(name)
 
     def report(self, event: str, **fields: str) -> None:
         """Write a warning to the error log."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gatewright.proxy.flights import Flights
 from gatewright.proxy.retry import IDEMPOTENT, RetryPolicy
 from gatewright.proxy.service import ServiceClient
 from gatewright.sdk.service import Service, ServiceSpec, split_url
@@ -37,11 +38,19 @@ def upstream_name(spec: ServiceSpec) -> str:
 class Services:
     """What policies ask with, in one runtime."""
 
-    __slots__ = ("_upstreams", "_world")
+    __slots__ = ("_flights", "_upstreams", "_world")
 
     def __init__(self, world: World, upstreams: Mapping[str, Upstream]) -> None:
         self._world = world
         self._upstreams = upstreams
+        self._flights: dict[str, Flights] = {}
+
+    def flights(self, name: str) -> Flights:
+        """Questions under way, made on first use."""
+        found = self._flights.get(name)
+        if found is None:
+            found = self._flights[name] = Flights(self._world)
+        return found
 
     def of(self, service: ServiceSpec | str) -> Service:
         """What asks a service. Raises ValueError when the snapshot holds no upstream for it."""

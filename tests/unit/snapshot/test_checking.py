@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gatewright.sdk import ServiceError
 from gatewright.sdk.env import Env
 from gatewright.snapshot.checking import CheckEnv
 
@@ -25,3 +26,12 @@ def test_expressions_are_really_compiled() -> None:
     assert callable(CheckEnv().expression("request.method == 'GET'"))
     with pytest.raises(ValueError, match="too early"):
         CheckEnv().expression("1 +")
+
+
+async def test_nobody_is_asked() -> None:
+    env: Env = CheckEnv()
+    service = env.service("http://auth/check")
+    with pytest.raises(ServiceError, match=r"upstream\.none"):
+        await env.flights("a").join(b"key", lambda: service.ask(b"GET", b""))
+    with pytest.raises(ValueError, match="is not the URL of a service"):
+        env.service("auth")

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gatewright.sdk import ServiceSpec
 from gatewright.snapshot import model
-from gatewright.snapshot.services import spec_of, upstream_name
+from gatewright.snapshot.services import Services, spec_of, upstream_name
 from gatewright.testing.certs import Authority
 
 ROUTES = """
@@ -139,3 +139,11 @@ def test_what_a_plugin_gets_wrong_has_a_place(build: Any, tmp_path: Path, named:
     text = "plugins: [./wrong.py]\nupstreams: {a: {endpoints: [http://127.0.0.1:1]}}\n"
     text += "routes: [{name: r, match: {paths: [/]}, to: a, policies: [wrong: {}]}]\n"
     assert build.messages(text) == [message]
+
+
+def test_flights_of_one_name_are_the_same() -> None:
+    found = Services(cast("Any", None), {})
+    assert found.flights("a") is found.flights("a")
+    assert found.flights("a") is not found.flights("b")
+    with pytest.raises(ValueError, match="has not named http://auth"):
+        found.of("http://auth")
