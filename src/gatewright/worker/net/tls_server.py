@@ -46,8 +46,8 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
     """The TLS of one connection: protocol of its socket, and transport of what speaks HTTP on it."""
 
     __slots__ = (
-        "_begun", "_deaf", "_ended", "_incoming", "_into", "_out", "_over", "_paused", "_peername", "_read", "_write",
-        "app", "deadline", "listener", "peer", "session", "tcp", "wheel_at", "world",
+        "_begun", "_deaf", "_ended", "_incoming", "_into", "_out", "_over", "_paused", "_peername", "_read", "_whole",
+        "_write", "app", "deadline", "listener", "peer", "session", "tcp", "wheel_at", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, listener: Listener) -> None:
@@ -68,6 +68,8 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
         self._over = False
         self._ended = False
         self._deaf = False
+        #: All that came before has been handed on: no part of a record waits for the rest of it.
+        self._whole = False
 
     # --- the socket's protocol ----------------------------------------------------------------------------------------
 
@@ -91,17 +93,26 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
         elif not self._deaf:
             self._into(data)
             if not self._paused:
-                self._deliver()
+                self._deliver(len(data) if self._whole else _RECORD)
+            else:
+                self._whole = False
 
-    def _deliver(self) -> None:
-        """Decrypt what is here, and hand it on in one piece. Hot."""
+    def _deliver(self, most: int) -> None:
+        """Decrypt what is here, and hand it on in one piece. Hot.
+
+        ``most`` is what one record here may hold. A record is smaller decrypted: one that came whole, as nearly all do,
+        needs no more room than its octets, and making room for the largest each time costs as much as decrypting.
+        """
         try:
-            data = self._read(_RECORD)
+            data = self._read(most)
         except ssl.SSLError as error:
+            self._whole = False
             return self._cannot_read(error)
         if data and not self._incoming.pending:
+            self._whole = True
             self.app.data_received(data)  # type: ignore[union-attr]
             return None
+        self._whole = False
         pieces = []
         failed: ssl.SSLError | None = None
         try:
@@ -230,7 +241,7 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
         app.connection_made(self)
         app.peer = self.peer
         if self._incoming.pending:
-            self._deliver()
+            self._deliver(_RECORD)
 
     def _fail(self, reason: str) -> None:
         """There will be no connection. Counted once."""
@@ -327,7 +338,7 @@ class TlsServer(asyncio.Transport, asyncio.Protocol):
     def _read_on(self) -> None:
         """What had come before reading was paused."""
         if self.app is not None and not self._paused and not self._deaf:
-            self._deliver()
+            self._deliver(_RECORD)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """When the application is told that the client reads slowly."""
