@@ -9,6 +9,7 @@ from tests.h2.raw import (
     ENABLE_CONNECT,
     END_HEADERS,
     END_STREAM,
+    HEADERS,
     INITIAL_WINDOW,
     NO_ERROR,
     REFUSED_STREAM,
@@ -187,3 +188,42 @@ def test_a_request_that_comes_when_we_leave_costs_the_others_nothing(rig: Rig) -
     rig.origin("a").accept().send(OK % 2 + b"ok")
     client.until(lambda: client.ended(1))
     assert client.body(1) == b"ok"
+
+
+def test_a_slow_reader_has_time_as_long_as_it_reads(rig: Rig) -> None:
+    rig.apply(route("all", respond=model.Respond(body="x" * 200_000)), listener(body_timeout=10.0))
+    client = RawH2(RigLink(rig, rig.client()))
+    client.shake_hands()
+    client.send(headers(1, request()))
+    client.read()
+    for _ in range(8):
+        rig.advance(9.0)
+        client.send(window_update(0, 17_000), window_update(1, 17_000))
+        client.read()
+    assert client.ended(1)
+    assert len(client.body(1)) == 200_000
+
+
+def test_a_reader_that_takes_next_to_nothing_has_not(rig: Rig) -> None:
+    rig.apply(route("all", respond=model.Respond(body="x" * 200_000)), listener(body_timeout=10.0))
+    client = RawH2(RigLink(rig, rig.client()))
+    client.shake_hands()
+    client.send(headers(1, request()))
+    for _ in range(3):
+        rig.advance(9.0)
+        client.send(window_update(0, 300), window_update(1, 300))
+        client.read()
+    assert client.reset(1) is not None
+
+
+def test_the_refusal_of_a_head_request_has_no_body(rig: Rig) -> None:
+    rig.apply(route("all", to="a"), upstream("a"), listener())
+    client = RawH2(RigLink(rig, rig.client()))
+    client.shake_hands()
+    client.send(headers(1, request((b"expect", b"a miracle"), method=b"HEAD")))
+    client.read()
+    assert client.of(HEADERS)[0].status == 417
+    assert (client.body(1), client.ended(1)) == (b"", True)
+    client.send(headers(3, request((b"expect", b"a miracle"))))
+    client.read()
+    assert b"request.expectation" in client.body(3)

@@ -127,6 +127,7 @@ class Sender(Generic[S]):
         stream.send_window -= size
         self.send_window -= size
         waiting.size -= size
+        waiting.sent += size
         if size >= TINY or not pieces:
             self.useful += 1
         last = not pieces and waiting.end and not waiting.trailers

@@ -21,11 +21,13 @@ _FOREVER = float("inf")
 class Waiting:
     """What waits for a window: pieces of a body, and what comes behind them."""
 
-    __slots__ = ("end", "pieces", "size", "trailers")
+    __slots__ = ("end", "pieces", "sent", "size", "trailers")
 
     def __init__(self) -> None:
         self.pieces: deque[bytes | memoryview] = deque()
         self.size = 0
+        #: Octets that have been sent of what had to wait.
+        self.sent = 0
         #: END_STREAM comes behind them, by itself or with an encoded block of trailers.
         self.end = False
         self.trailers = b""

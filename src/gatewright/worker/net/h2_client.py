@@ -388,7 +388,7 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
             return
         for call in tuple(self.streams.values()):
             if call.deadline <= now:
-                call.on_deadline(now)
+                self._due(call, now)
         if not self.alive or self.transport.is_closing():
             return
         if not self.streams and now >= self.idle_at:
@@ -397,6 +397,13 @@ class H2Client(H2Connection[H2Call], asyncio.Protocol):
             return
         self.deadline = self._still_there(now) if self.streams else self.idle_at
         self.world.watch(self)
+
+    def _due(self, call: H2Call, now: float) -> None:
+        try:
+            call.on_deadline(now)
+        except Exception as bug:  # noqa: BLE001 - a bug in one must not cost the others their time limits
+            self.world.bug("the deadline of a call", bug)
+            call.cancel()
 
     def _still_there(self, now: float) -> float:
         """Ask an endpoint that has been silent for long; when to look again."""

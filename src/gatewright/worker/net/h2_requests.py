@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
+_HEAD = (b":method", b"HEAD")
+
 #: Heads kept for each connection, and the longest block that is.
 _MOST_HEADS = 16
 _LONGEST_BLOCK = 2048
@@ -45,7 +47,7 @@ class Requests:
 
     __slots__ = (
         "_authority", "_decoder", "_fields", "_generation", "_heads", "_origin", "_origin_fields", "_pairs", "_runtime",
-        "_sections", "call", "tls",
+        "_sections", "call", "head", "tls",
     )  # fmt: skip
 
     def __init__(self, decoder: Decoder) -> None:
@@ -63,6 +65,8 @@ class Requests:
         self._fields: H2RequestFields | None = None
         #: ``grpc``, ``grpc-web`` or nothing: what the last request was that could be told, to refuse one in its words.
         self.call = ""
+        #: Whether the method of the last request that was read anew is HEAD.
+        self.head = False
         #: On whose behalf the last one came, with what that follows from.
         self._origin: Origin | None = None
         self._origin_fields: H2RequestFields | None = None
@@ -94,7 +98,9 @@ class Requests:
     def _anew(self, block: bytes, runtime: ListenerRuntime, peer: str, scheme: bytes) -> RequestSeen:
         decoder = self._decoder
         before = decoder.generation
+        self.head = False
         pseudo, at = decoder.decode_until_regular(block)
+        self.head = _HEAD in pseudo
         if decoder.generation != self._generation:
             self._forget(runtime)
         section = block[at:]

@@ -244,7 +244,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         stream = self._open(stream_id, None, end)
         if stream is not None:
             self.listener.refused(self, error)
-            stream.refuse(error, self.reader.call)
+            stream.refuse(error, self.reader.call, head=self.reader.head)
         return None
 
     def _begin_opened(self) -> None:
@@ -451,7 +451,7 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
             self._leave()
         for stream in tuple(self.streams.values()):
             if stream.deadline <= now:
-                stream.on_deadline(now)
+                self._due(stream, now)
         if self.state == CLOSED:
             return None
         if self.streams:
@@ -466,6 +466,13 @@ class H2Server(H2Connection[H2Stream], asyncio.Protocol):
         self.deadline = min(due, self.patient_until)
         self.world.watch(self)
         return None
+
+    def _due(self, stream: H2Stream, now: float) -> None:
+        try:
+            stream.on_deadline(now)
+        except Exception as bug:  # noqa: BLE001 - a bug in one must not cost the others their time limits
+            self.world.bug("the deadline of a request", bug)
+            stream.abort()
 
     def _still_there(self, now: float) -> float:
         """Ask a client that has been silent for long; when to look again."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gatewright.worker.net.h2_server import H2Server
 
 _FOREVER = float("inf")
+_PROGRESS = 16 * 1024  # octets that a client has to take within body_timeout, when there are so many
 _READING_TIME = 1.0  # seconds between an answer to half a request and the reset of its stream
 _NOT_IN_WEBSOCKET = (b"sec-websocket-accept", b"content-length")
 
@@ -226,11 +227,14 @@ class H2Stream(Stream):
         elif self.local_done and not self.remote_done:
             self.finish_sending()
 
-    def refuse(self, error: ProtocolError, call: str = "") -> None:
-        """Answer a request that has no exchange, because it could not be understood; ``call`` is its kind, if known."""
+    def refuse(self, error: ProtocolError, call: str, *, head: bool) -> None:
+        """Answer a request that has no exchange, because it could not be understood.
+
+        ``call`` is its kind, if that is known. ``head``: its method is HEAD, whose answer has no body.
+        """
         if call == "grpc":
-            head = grpc.refusal(error)
-            self.head = STATUS[head.status] + encode_pairs((*head.headers, *self.own_pairs()))
+            refusal = grpc.refusal(error)
+            self.head = STATUS[refusal.status] + encode_pairs((*refusal.headers, *self.own_pairs()))
             self._emit(END_STREAM)
             return
         body = problem(error.status, error.reason, error.detail, b"")
@@ -242,7 +246,7 @@ class H2Stream(Stream):
                 *self.own_pairs(),
             )
         )
-        self.data = body
+        self.data = b"" if head else body
         self._emit(END_STREAM)
 
     def own_pairs(self) -> tuple[Pair, ...]:
@@ -322,6 +326,9 @@ class H2Stream(Stream):
         elif exchange is not None and now >= self.total:
             self.total = _FOREVER
             exchange.on_time_over()
+        elif self.waiting is not None and self.waiting.sent >= _PROGRESS:
+            self.waiting.sent = 0  # slow, but it reads
+            self._within(self.conn.listener.limits.body_timeout)
         elif self.waiting is not None:
             self.conn.reset(self.id, errors.CANCEL)
             self.conn.forget(self)
