@@ -60,14 +60,17 @@ def test_a_download_is_finished_before_the_gateway_stops(gateway: Any, connect: 
     client.until(lambda: client.of(PING))
     client.send(raw.ping(client.of(PING)[-1].payload, raw.ACK))
     client.until(lambda: len(client.of(GOAWAY)) == 2)
-    assert [(each.number, each.code) for each in client.of(GOAWAY)][1] == (3, 0)
+    goodbye = client.of(GOAWAY)[1]
+    # On a machine that is so busy that a second goes by in between, the second request comes too late.
+    assert (goodbye.number, goodbye.code) in {(3, 0), (1, 0)}
     idle.until(lambda: idle.closed)
     assert all(each.code == 0 for each in idle.of(GOAWAY))
     client.send(window_update(0, 1 << 24), window_update(1, 1 << 24), window_update(3, 1 << 24))
     client.until(lambda: client.closed)
     size = SIZE // 3 * 3
     assert (len(client.body(1)), client.ended(1)) == (size, True)
-    assert (len(client.body(3)), client.ended(3)) == (size, True)
+    if goodbye.number == 3:
+        assert (len(client.body(3)), client.ended(3)) == (size, True)
     assert made.stop() == 0
 
 
