@@ -26,6 +26,7 @@ ELSEWHERE = {
     "ipc/attached.py": "unit/ipc/test_channel.py",
     "testing/": "exchange/test_first.py",
     # The request path: whole exchanges on scripted connections, in every order, and a corpus of odd requests.
+    "proxy/waiting.py": "unit/proxy/test_pool.py",
     "snapshot/checking.py": "unit/snapshot/test_policies.py",
     "snapshot/compile.py": "exchange/test_request_path.py",
     "snapshot/lint.py": "golden/shadows.case",

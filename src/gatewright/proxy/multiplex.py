@@ -6,56 +6,27 @@ another one opened. An exchange that finds no room queues until a stream ends or
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gatewright.proxy import ports
+from gatewright.proxy.waiting import WaitingPool
 
 if TYPE_CHECKING:
     from gatewright.proxy.endpoints import Endpoint
-    from gatewright.proxy.exchange import Exchange
     from gatewright.proxy.ports import MultiplexConnection, UpstreamConnection, World
-    from gatewright.snapshot.model import Pool as PoolSpec
-
-#: Streams that a connection which is being opened will surely take (RFC 9113 section 6.5.2).
-_EXPECTED = 100
 
 
-class MultiplexPool:
-    """Bounded in connections and in waiters. Lives as long as its endpoint."""
+class MultiplexPool(WaitingPool):
+    """Fills one connection before it opens another."""
 
-    __slots__ = (
-        "closed", "connect_timeout", "connecting", "connections", "created", "deadline", "endpoint", "most_open",
-        "open", "reused", "spec", "tls", "waiters", "wheel_at", "world",
-    )  # fmt: skip
+    __slots__ = ("connections",)
+
+    serves = 100  # streams that an endpoint should not refuse (RFC 9113 section 6.5.2)
 
     def __init__(self, endpoint: Endpoint, world: World) -> None:
-        self.endpoint = endpoint
-        self.world = world
-        self.spec: PoolSpec
-        #: How connections are secured, or None.
-        self.tls: Any = None
-        self.connect_timeout = 0.0
+        super().__init__(endpoint, world)
         #: Connections that take streams, in the order in which they are filled.
         self.connections: list[MultiplexConnection] = []
-        self.waiters: deque[Exchange] = deque()
-        #: Connections that exist, those being opened and those that only finish their streams included.
-        self.open = 0
-        self.connecting = 0
-        self.closed = False
-        self.deadline = 0.0
-        self.wheel_at = 0
-        self.most_open = 0
-        #: Connections made, and requests that found one; they only grow.
-        self.created = 0
-        self.reused = 0
-
-    def configure(self, spec: PoolSpec, connect_timeout: float, workers: int) -> None:
-        """Take over limits; each worker gets its share of the gateway's."""
-        self.spec = spec
-        self.connect_timeout = connect_timeout
-        self.most_open = max(1, -(-spec.max_connections // workers))
-        self._refill()
 
     def take(self) -> UpstreamConnection | None:
         """A stream on a connection that has room, or None. Hot."""
@@ -64,27 +35,6 @@ class MultiplexPool:
                 self.reused += 1
                 return connection.stream()
         return None
-
-    def wait(self, exchange: Exchange) -> None:
-        """Queue ``exchange`` for a stream; it fails at once when the queue is full."""
-        coming = self.connecting * _EXPECTED
-        if len(self.waiters) - coming >= self.spec.max_waiting and self.open >= self.most_open:
-            exchange.upstream_failed(ports.OVERLOADED)
-            return
-        exchange.wait_until = self.world.now + self.spec.wait_timeout
-        self.waiters.append(exchange)
-        self._refill()
-        if self.open >= self.most_open:
-            self._watch()
-
-    def forget(self, exchange: Exchange) -> None:
-        """``exchange`` no longer waits."""
-        try:
-            self.waiters.remove(exchange)
-        except ValueError:
-            return  # it was handed a stream, or failed, in the same turn
-        if not self.waiters:
-            self.world.unwatch(self)
 
     def connected(self, connection: Any) -> None:
         """A connection that :meth:`World.connect` opened, or that is ready only now."""
@@ -104,15 +54,6 @@ class MultiplexPool:
         if self.waiters:  # it takes fewer streams than was thought
             self._refill()
             self._watch()
-
-    def failed(self, condition: str) -> None:
-        """A connection could not be opened. Those who waited for it have failed, each by itself may try again."""
-        self.connecting -= 1
-        self.open -= 1
-        for _ in range(min(len(self.waiters), _EXPECTED)):
-            if self.waiters:
-                self._first().upstream_failed(condition)
-        self._refill()
 
     def has_room(self, connection: MultiplexConnection) -> None:
         """``connection`` takes another stream: of those that wait, first come, first served."""
@@ -140,28 +81,3 @@ class MultiplexPool:
         """How many connections are idle, and how many are busy."""
         idle = sum(not connection.busy() for connection in self.connections)
         return idle, self.open - self.connecting - idle
-
-    def on_deadline(self, now: float) -> None:
-        """Waiters whose time is over are refused; they queue in the order of their time."""
-        while self.waiters and self.waiters[0].wait_until <= now:
-            self.waiters.popleft().upstream_failed(ports.OVERLOADED)
-        self._watch()
-
-    def _first(self) -> Exchange:
-        exchange = self.waiters.popleft()
-        if not self.waiters:
-            self.world.unwatch(self)
-        return exchange
-
-    def _refill(self) -> None:
-        """Open connections for waiters for whom none is being opened."""
-        while self.open < self.most_open and self.connecting * _EXPECTED < len(self.waiters):
-            self.open += 1
-            self.created += 1
-            self.connecting += 1
-            self.world.connect(self, self.endpoint)
-
-    def _watch(self) -> None:
-        if self.waiters:
-            self.deadline = self.waiters[0].wait_until
-            self.world.watch(self)

@@ -6,69 +6,32 @@ the new one or one that another exchange gives back.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gatewright.proxy import ports
+from gatewright.proxy.waiting import WaitingPool
 
 if TYPE_CHECKING:
     from gatewright.proxy.endpoints import Endpoint
-    from gatewright.proxy.exchange import Exchange
     from gatewright.proxy.ports import World
     from gatewright.snapshot.model import Pool as PoolSpec
     from gatewright.worker.net.h1_client import H1Client
 
 
-class Pool:
-    """Bounded in connections, in idle connections and in waiters. Lives as long as its endpoint."""
+class Pool(WaitingPool):
+    """Bounded in idle connections too."""
 
-    __slots__ = (
-        "closed",
-        "connect_timeout",
-        "connecting",
-        "created",
-        "deadline",
-        "endpoint",
-        "idle",
-        "most_idle",
-        "most_open",
-        "open",
-        "reused",
-        "spec",
-        "tls",
-        "waiters",
-        "wheel_at",
-        "world",
-    )
+    __slots__ = ("idle", "most_idle")
 
     def __init__(self, endpoint: Endpoint, world: World) -> None:
-        self.endpoint = endpoint
-        self.world = world
-        self.spec: PoolSpec
-        #: What makes its connections secure (``tls.client.ClientTls``), or None. Never changed: see compile.
-        self.tls: Any = None
-        self.connect_timeout = 0.0
+        super().__init__(endpoint, world)
         self.idle: list[H1Client] = []
-        self.waiters: deque[Exchange] = deque()
-        #: Connections that exist, the idle and those being opened included.
-        self.open = 0
-        self.connecting = 0
-        self.closed = False
-        self.deadline = 0.0
-        self.wheel_at = 0
-        self.most_open = self.most_idle = 0
-        #: Connections made, and requests that found one waiting; they only grow.
-        self.created = 0
-        self.reused = 0
+        self.most_idle = 0
 
     def configure(self, spec: PoolSpec, connect_timeout: float, workers: int) -> None:
         """Take over limits; each worker gets its share of the gateway's."""
-        self.spec = spec
-        self.connect_timeout = connect_timeout
-        self.most_open = max(1, -(-spec.max_connections // workers))
         self.most_idle = max(0, -(-spec.max_idle // workers))
-        for _ in range(len(self.waiters)):  # there may be room for more now
-            self._refill()
+        super().configure(spec, connect_timeout, workers)
 
     def take(self) -> H1Client | None:
         """An idle connection, or None. Hot."""
@@ -79,28 +42,6 @@ class Pool:
                 self.reused += 1
                 return connection
         return None
-
-    def wait(self, exchange: Exchange) -> None:
-        """Queue ``exchange`` for a connection; it fails at once when the queue is full."""
-        # Those for whom a connection is being opened are not in anybody's way.
-        if len(self.waiters) - self.connecting >= self.spec.max_waiting and self.open >= self.most_open:
-            exchange.upstream_failed(ports.OVERLOADED)
-            return
-        exchange.wait_until = self.world.now + self.spec.wait_timeout
-        self.waiters.append(exchange)
-        if self.open < self.most_open and self.connecting < len(self.waiters):
-            self._connect()
-        elif self.connecting < len(self.waiters):
-            self._watch()
-
-    def forget(self, exchange: Exchange) -> None:
-        """``exchange`` no longer waits."""
-        try:
-            self.waiters.remove(exchange)
-        except ValueError:
-            return  # it was handed a connection, or failed, in the same turn
-        if not self.waiters:
-            self.world.unwatch(self)
 
     def give_back(self, connection: H1Client) -> None:
         """``connection`` is free and can be used again. Hot."""
@@ -123,14 +64,6 @@ class Pool:
             self.world.watch(connection)
         self.give_back(connection)
 
-    def failed(self, condition: str) -> None:
-        """A connection could not be opened: the exchange that waits longest is told why, the next one may try."""
-        self.connecting -= 1
-        self.open -= 1
-        if self.waiters:
-            self._first().upstream_failed(condition)
-            self._refill()
-
     def lost(self, connection: H1Client) -> None:
         """``connection`` is gone. A waiter may have its place."""
         self.open -= 1
@@ -149,32 +82,3 @@ class Pool:
         """How many connections are idle, and how many are busy."""
         idle = len(self.idle)
         return idle, self.open - idle - self.connecting
-
-    def on_deadline(self, now: float) -> None:
-        """Waiters whose time is over are refused; they queue in the order of their time."""
-        while self.waiters and self.waiters[0].wait_until <= now:
-            self.waiters.popleft().upstream_failed(ports.OVERLOADED)
-        self._watch()
-
-    def _first(self) -> Exchange:
-        """The exchange that waits longest, which no longer does."""
-        exchange = self.waiters.popleft()
-        if not self.waiters:
-            self.world.unwatch(self)
-        return exchange
-
-    def _refill(self) -> None:
-        """There is room again: open a connection for a waiter for whom none is being opened."""
-        if self.connecting < len(self.waiters) and self.open < self.most_open:
-            self._connect()
-
-    def _connect(self) -> None:
-        self.open += 1
-        self.created += 1
-        self.connecting += 1
-        self.world.connect(self, self.endpoint)
-
-    def _watch(self) -> None:
-        if self.waiters:
-            self.deadline = self.waiters[0].wait_until
-            self.world.watch(self)

@@ -14,8 +14,6 @@ from gatewright.http.headers import Fields, Pair
 if TYPE_CHECKING:
     from gatewright.proxy.endpoints import Endpoint
     from gatewright.proxy.exchange import Exchange
-    from gatewright.proxy.multiplex import MultiplexPool
-    from gatewright.proxy.pool import Pool
     from gatewright.proxy.record import WorkerStats
     from gatewright.tls.server import Session
 
@@ -170,7 +168,7 @@ class World(Protocol):
     def later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds. For rare things only."""
 
-    def connect(self, pool: Pool | MultiplexPool, endpoint: Endpoint) -> None:
+    def connect(self, pool: Any, endpoint: Endpoint) -> None:
         """Open a connection; ends in ``pool.connected`` or ``pool.failed``."""
 
     def watch(self, timed: Any) -> None:
